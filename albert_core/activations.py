@@ -1,0 +1,78 @@
+"""The activations a config may name, each written once over an array namespace.
+
+A backend uses its framework's own kernel where float64 agrees to 1e-15 and these formulas everywhere else.
+`xp` is anything with `exp`, `tanh`, `maximum`, `minimum`, `where`, `log1p`, `abs` and `erf`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["ACTIVATIONS", "activation"]
+
+Array = Any
+
+
+def _sigmoid(xp: Any, x: Array) -> Array:
+    return 0.5 * (1.0 + xp.tanh(0.5 * x))
+
+
+def _softplus(xp: Any, x: Array) -> Array:
+    return xp.maximum(x, x * 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _gelu(xp: Any, x: Array) -> Array:
+    return 0.5 * x * (1.0 + xp.erf(x / math.sqrt(2.0)))
+
+
+def _gelu_new(xp: Any, x: Array) -> Array:
+    """Hendrycks and Gimpel's tanh form, which Google's code always ran."""
+    return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
+def _quick_gelu(xp: Any, x: Array) -> Array:
+    return x * _sigmoid(xp, 1.702 * x)
+
+
+def _relu(xp: Any, x: Array) -> Array:
+    return xp.maximum(x, x * 0)
+
+
+def _silu(xp: Any, x: Array) -> Array:
+    return x * _sigmoid(xp, x)
+
+
+def _leaky_relu(xp: Any, x: Array) -> Array:
+    return xp.where(x >= 0, x, 0.01 * x)
+
+
+_FORMULAS: dict[str, Callable[[Any, Array], Array]] = {
+    "gelu": _gelu,
+    "gelu_new": _gelu_new,
+    "gelu_fast": _gelu_new,
+    "gelu_pytorch_tanh": _gelu_new,
+    "gelu_python": _gelu,
+    "quick_gelu": _quick_gelu,
+    "relu": _relu,
+    "relu2": lambda xp, x: _relu(xp, x) * _relu(xp, x),
+    "relu6": lambda xp, x: xp.minimum(_relu(xp, x), x * 0 + 6.0),
+    "leaky_relu": _leaky_relu,
+    "silu": _silu,
+    "swish": _silu,
+    "mish": lambda xp, x: x * xp.tanh(_softplus(xp, x)),
+    "sigmoid": _sigmoid,
+    "tanh": lambda xp, x: xp.tanh(x),
+    "linear": lambda xp, x: x,
+}
+
+ACTIVATIONS = tuple(_FORMULAS)
+
+
+def activation(xp: Any, act: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The activation that a config's `hidden_act` means, as a function of one array of any shape."""
+    if not isinstance(act, str):
+        return act
+    formula = _FORMULAS[act]
+    return lambda x: formula(xp, x)

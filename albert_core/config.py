@@ -1,0 +1,444 @@
+"""AlbertConfig: every hyper-parameter of an ALBERT, its default, its range and its config.json.
+
+Sources: the paper (https://arxiv.org/abs/1909.11942), `AlbertConfig` of
+https://github.com/google-research/albert/blob/master/modeling.py, and the keys of the published config.json files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from albert_core.activations import ACTIVATIONS
+from albert_core.errors import ConfigError, NotFound
+
+__all__ = ["POSITION_EMBEDDING_TYPES", "PRESETS", "PROBLEM_TYPES", "AlbertConfig", "AutoConfig"]
+
+POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+MAX_SIZE = 2**31 - 1  # what an int32 index can address
+MAX_PARAMETERS = 20_000_000_000  # beyond it a config.json is a mistake or an attack, not a model
+CONFIG_NAME = "config.json"
+
+# Keys that transformers and Google write into config.json and that say nothing about an ALBERT's arithmetic here.
+# They are kept and come back on save without a warning. None of them is ever acted on.
+KNOWN_EXTRAS = frozenset(
+    "_name_or_path architectures auto_map model_type torch_dtype dtype transformers_version tie_word_embeddings use_cache "
+    "net_structure_type gap_size num_memory_blocks down_scale_factor layers_to_keep chunk_size_feed_forward "
+    "is_encoder_decoder is_decoder add_cross_attention pruned_heads albert_pruned_heads attn_implementation "
+    "cls_token_id sep_token_id mask_token_id unk_token_id decoder_start_token_id".split()
+)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _size(default: int, doc: str, low: int = 1) -> Any:
+    return field(
+        default=default,
+        metadata={
+            "doc": doc,
+            "check": lambda v: _is_int(v) and low <= v <= MAX_SIZE,
+            "allowed": f"an int from {low} to {MAX_SIZE}",
+            "shapes": True,
+        },
+    )
+
+
+def _number(default: float, doc: str, allowed: str, check: Callable[[float], bool]) -> Any:
+    def is_number(value: Any) -> bool:
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        return real and math.isfinite(value) and check(value)
+
+    return field(default=default, metadata={"doc": doc, "check": is_number, "allowed": allowed})
+
+
+def _rate(default: float, doc: str) -> Any:
+    return _number(default, doc, "a number from 0 up to, not including, 1", lambda v: 0 <= v < 1)
+
+
+def _flag(default: bool, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc, "check": lambda v: isinstance(v, bool), "allowed": "a bool"})
+
+
+def _token_id(default: int, doc: str) -> Any:
+    check = lambda v: v is None or (_is_int(v) and 0 <= v <= MAX_SIZE)  # noqa: E731
+    return field(default=default, metadata={"doc": doc, "check": check, "allowed": "None or an int from 0"})
+
+
+def _choice(default: str | None, names: tuple[str | None, ...], doc: str, **more: Any) -> Any:
+    check = lambda v: (v is None or isinstance(v, str)) and v in names  # noqa: E731
+    allowed = "one of " + ", ".join("None" if n is None else n for n in names)
+    return field(default=default, metadata={"doc": doc, "check": check, "allowed": allowed, **more})
+
+
+@dataclass(init=False, repr=False, eq=False)
+class AlbertConfig:
+    """The hyper-parameters of an ALBERT. The defaults are those of ALBERT xxlarge, as in transformers.
+
+    Fields that shape parameters cannot be set after construction: use `replace`. The others can, and each
+    assignment is checked. An unknown keyword is kept in `extra` with a warning that names the nearest field; every
+    key of a config.json comes back on save. An attribute that is no field is stored aside and never saved.
+
+    Raises:
+        ConfigError: A value is out of range; the error names the field, the value and what is allowed.
+    """
+
+    vocab_size: int = _size(30000, "Number of pieces in the vocabulary, V.")
+    embedding_size: int = _size(128, "Width of the factorised token embeddings, E.")
+    hidden_size: int = _size(4096, "Width of the hidden states, H; a multiple of num_attention_heads.")
+    num_hidden_layers: int = _size(12, "How often a layer group's inner layers are applied, L.")
+    num_hidden_groups: int = _size(1, "Number of layer groups with parameters of their own, G; at most L.")
+    num_attention_heads: int = _size(64, "Number of attention heads, N.")
+    intermediate_size: int = _size(16384, "Width of the feed-forward layer, F.")
+    inner_group_num: int = _size(1, "Number of layers with parameters of their own inside a group.")
+    hidden_act: str | Callable[..., Any] = field(
+        default="gelu_new",
+        metadata={
+            "doc": 'Activation, by name ("gelu" is the exact erf form, "gelu_new" the tanh form), or a callable in code.',
+            "check": lambda v: callable(v) or (isinstance(v, str) and v in ACTIVATIONS),
+            "allowed": "a callable or one of " + ", ".join(ACTIVATIONS),
+        },
+    )
+    hidden_dropout_prob: float = _rate(0.0, "Dropout after the embeddings, the attention and the feed-forward layer.")
+    attention_probs_dropout_prob: float = _rate(0.0, "Dropout on the attention probabilities.")
+    max_position_embeddings: int = _size(512, "Longest sequence the position embeddings know.")
+    type_vocab_size: int = _size(2, "Number of segment types.")
+    initializer_range: float = _number(
+        0.02, "Standard deviation of the truncated normal that draws weights.", "a number of at least 0", lambda v: v >= 0
+    )
+    layer_norm_eps: float = _number(1e-12, "Epsilon of every layer norm.", "a number of at least 0", lambda v: v >= 0)
+    classifier_dropout_prob: float = _rate(0.1, "Dropout in front of attached classifiers.")
+    position_embedding_type: str = _choice(
+        "absolute", POSITION_EMBEDDING_TYPES, "Absolute, or relative as in Shaw et al. 2018 / Huang et al. 2020.", shapes=True
+    )
+    pad_token_id: int | None = _token_id(0, "Id of the padding piece; its embedding starts at zero.")
+    bos_token_id: int | None = _token_id(2, "Id of the piece that opens a text, [CLS].")
+    eos_token_id: int | None = _token_id(3, "Id of the piece that closes a text, [SEP].")
+    num_labels: int = field(  # type: ignore[assignment]
+        default=2,
+        metadata={
+            "doc": "Number of labels K of a classifier; `id2label` decides where both are given.",
+            "check": lambda v: _is_int(v) and 1 <= v <= 10**6,
+            "allowed": "an int from 1 to 1000000",
+        },
+    )
+    id2label: dict[int, str] = field(
+        default=None,  # type: ignore[assignment]
+        metadata={
+            "doc": "Names of the labels, 0 to K - 1.",
+            "check": lambda v: isinstance(v, Mapping) and bool(v) and sorted(v) == list(range(len(v))),
+            "allowed": "a mapping from 0 to K - 1 to names",
+        },
+    )
+    label2id: dict[str, int] = field(
+        default=None,  # type: ignore[assignment]
+        metadata={
+            "doc": "The inverse of id2label.",
+            "check": lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and _is_int(i) for k, i in v.items()),
+            "allowed": "a mapping from names to 0 to K - 1",
+        },
+    )
+    problem_type: str | None = _choice(
+        None, (None, *PROBLEM_TYPES), "What a sequence classifier's labels mean; inferred per call when None."
+    )
+    output_attentions: bool = _flag(False, "Whether models return attention probabilities.")
+    output_hidden_states: bool = _flag(False, "Whether models return all hidden states.")
+    return_dict: bool = _flag(True, "Whether models return an output object rather than a tuple.")
+    extra: dict[str, Any] = field(default_factory=dict, metadata={"doc": "Keys that are no field, kept for saving."})
+
+    model_type = "albert"
+
+    def __init__(self, **values: Any) -> None:
+        aside = self.__dict__
+        aside["_ready"], aside["extra"] = False, dict(values.pop("extra", {}))
+        path = values.pop("_path", None)
+        for name in [name for name in values if name not in _FIELDS]:
+            self._keep_extra(name, values.pop(name), quiet=path is not None)
+        labels = {name: values.pop(name) for name in ("num_labels", "id2label", "label2id") if name in values}
+        for f in _FIELDS.values():
+            if f.name not in ("num_labels", "id2label", "label2id", "extra"):
+                aside[f.name] = _checked(f, values.get(f.name, f.default), path)
+        self._set_labels(path=path, **labels)
+        self._check_whole(path)
+        aside["_ready"] = True
+
+    def _keep_extra(self, name: str, value: Any, quiet: bool) -> None:
+        self.extra[name] = value
+        near = difflib.get_close_matches(name, _FIELDS, n=1, cutoff=0.8)
+        if name not in KNOWN_EXTRAS and (near or not quiet):
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            warnings.warn(f"AlbertConfig has no field {name!r}; it is kept and saved but not used{hint}", stacklevel=4)
+
+    def _set_labels(
+        self,
+        num_labels: int | None = None,
+        id2label: Mapping[Any, str] | None = None,
+        label2id: Mapping[str, int] | None = None,
+        path: str | Path | None = None,
+    ) -> None:
+        """Bring the three ways of naming labels into agreement: id2label decides, then label2id, then the number."""
+        if num_labels is not None:
+            _checked(_FIELDS["num_labels"], num_labels, path)
+        if label2id is not None:
+            _checked(_FIELDS["label2id"], label2id, path)
+        if id2label is None:
+            inverse = {index: name for name, index in (label2id or {}).items()}
+            count = num_labels or len(inverse) or _FIELDS["num_labels"].default
+            id2label = inverse if len(inverse) == count else {i: f"LABEL_{i}" for i in range(count)}
+        names = _int_keys(id2label, path)
+        _checked(_FIELDS["id2label"], names, path)
+        if num_labels is not None and num_labels != len(names):
+            num_labels = None  # as in transformers: the names decide
+        self.__dict__.update(num_labels=len(names), id2label=names)
+        self.__dict__["label2id"] = (
+            dict(label2id) if label2id and len(label2id) == len(names) else {n: i for i, n in names.items()}
+        )
+
+    def _check_whole(self, path: str | Path | None) -> None:
+        """What no field can say alone."""
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(
+                path, "hidden_size", self.hidden_size, f"a multiple of num_attention_heads = {self.num_attention_heads}"
+            )
+        if self.num_hidden_groups > self.num_hidden_layers:
+            raise ConfigError(
+                path, "num_hidden_groups", self.num_hidden_groups, f"at most num_hidden_layers = {self.num_hidden_layers}"
+            )
+        if self.pad_token_id is not None and self.pad_token_id >= self.vocab_size:
+            raise ConfigError(path, "pad_token_id", self.pad_token_id, f"less than vocab_size = {self.vocab_size}")
+        from albert_core.parameters import encoder_size
+
+        if (size := encoder_size(self)) > MAX_PARAMETERS:
+            raise ConfigError(path, "(all sizes)", size, f"at most {MAX_PARAMETERS} parameters in all")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        f = _FIELDS.get(name)
+        if f is None:
+            object.__setattr__(self, name, value)
+        elif f.metadata.get("shapes"):
+            raise ConfigError(None, name, value, f"to stay {getattr(self, name)!r}; use config.replace({name}=...)")
+        elif name in ("num_labels", "id2label", "label2id"):
+            self._set_labels(**{name: value})
+        else:
+            self.__dict__[name] = _checked(f, value, None)
+
+    def __hash__(self) -> int:
+        """Of the read-only fields alone, so that it stays valid while the others change."""
+        return hash(tuple(self.__dict__[f.name] for f in _FIELDS.values() if f.metadata.get("shapes")))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AlbertConfig) and self._values() == other._values()
+
+    def __repr__(self) -> str:
+        changed = {n: v for n, v in self._values().items() if n == "vocab_size" or v != _DEFAULTS.get(n)}
+        return f"AlbertConfig({', '.join(f'{n}={v!r}' for n, v in changed.items())})"
+
+    def _values(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in _FIELDS}
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head, D."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Another name of `return_dict`, as in transformers."""
+        return self.return_dict
+
+    def group_of(self, layer: int) -> int:
+        """The layer group that virtual layer `layer` applies: layer * G // L, in integers."""
+        return layer * self.num_hidden_groups // self.num_hidden_layers
+
+    def replace(self, **changes: Any) -> AlbertConfig:
+        """A new config with the given fields changed and everything else kept.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        values = {n: v for n, v in self._values().items() if n not in ("num_labels", "id2label", "label2id")}
+        values["extra"] = dict(self.extra)
+        given = {"num_labels", "id2label", "label2id"} & changes.keys()
+        if not given:
+            values.update(id2label=dict(self.id2label), label2id=dict(self.label2id))
+        return type(self)(**{**values, **changes})
+
+    # -- config.json ---------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field and every kept key, under the names of config.json."""
+        values = self._values()
+        values.pop("extra")
+        return {**self.extra, **values, "model_type": self.model_type}
+
+    def to_json_string(self) -> str:
+        """The config.json text: sorted keys, label ids as strings.
+
+        Raises:
+            ConfigError: `hidden_act` is a callable, which no file can hold.
+        """
+        if not isinstance(self.hidden_act, str):
+            raise ConfigError(None, "hidden_act", self.hidden_act, "a name when a config is saved: " + ", ".join(ACTIVATIONS))
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], path: str | Path | None = None, **overrides: Any) -> AlbertConfig:
+        """A config from the keys of a config.json.
+
+        Args:
+            values: The keys. Nothing in them is ever imported, evaluated or taken as a switch.
+            path: The file they came from, named in errors.
+            **overrides: Fields that win over `values`.
+
+        Raises:
+            ConfigError: A value is out of range, or `model_type` is not "albert".
+        """
+        values = dict(values)
+        kind = values.pop("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ConfigError(path, "model_type", kind, repr(cls.model_type))
+        if "num_labels" in overrides:  # an override of the number outweighs names that came with the file
+            values = {k: v for k, v in values.items() if k not in ("id2label", "label2id")}
+        known = {k: v for k, v in values.items() if k in _FIELDS and k != "extra"}
+        extra = {k: v for k, v in values.items() if k not in known}
+        config = cls(_path=path, **{**known, **overrides})
+        for name, value in extra.items():
+            config._keep_extra(name, value, quiet=True)
+        return config
+
+    @classmethod
+    def from_json_file(cls, path: str | Path, **overrides: Any) -> AlbertConfig:
+        """Read a config.json.
+
+        Raises:
+            NotFound: There is no such file.
+            ConfigError: It is not the JSON of an ALBERT.
+        """
+        return cls.from_dict(_read_json_object(Path(path)), path=path, **overrides)
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> AlbertConfig:
+        """The config of a published model, for example "albert-base-v2"; see `PRESETS`.
+
+        Raises:
+            ConfigError: No published model has this name.
+        """
+        if name not in PRESETS:
+            raise ConfigError(None, "preset", name, "one of " + ", ".join(PRESETS))
+        return cls(**{**PRESETS[name], **overrides})
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> AlbertConfig:
+        """Read the config of a folder, the bundled model or a hub model.
+
+        Args:
+            name_or_path: A folder (or its config.json), the bundled model's name or a hub id.
+            **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and fields
+                that win over the file's.
+
+        Raises:
+            NotFound: There is no config.json.
+            ConfigError: It is not the JSON of an ALBERT.
+            DownloadError: The hub cannot be reached, or has no such model.
+        """
+        if Path(name_or_path).is_file():
+            return cls.from_json_file(name_or_path, **options)
+        from albert_core.hub import LOCATE_OPTIONS, locate
+
+        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
+        file = locate(name_or_path, **where).file(CONFIG_NAME)
+        if file is None:
+            raise NotFound(name_or_path, None, f"has no {CONFIG_NAME}")
+        return cls.from_json_file(file, **options)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json into `folder`, atomically."""
+        from albert_core.atomic import write_file
+
+        folder = Path(folder)
+        text = self.to_json_string()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / CONFIG_NAME, text.encode())
+
+
+class AutoConfig:
+    """`AutoConfig.from_pretrained` of code written for transformers; every config here is an `AlbertConfig`."""
+
+    @staticmethod
+    def from_pretrained(name_or_path: str | Path, **options: Any) -> AlbertConfig:
+        """See `AlbertConfig.from_pretrained`."""
+        return AlbertConfig.from_pretrained(name_or_path, **options)
+
+
+def _checked(f: dataclasses.Field[Any], value: Any, path: str | Path | None) -> Any:
+    if "check" in f.metadata and not f.metadata["check"](value):
+        raise ConfigError(path, f.name, value, f.metadata["allowed"])
+    return value
+
+
+def _int_keys(id2label: Any, path: str | Path | None) -> dict[int, str]:
+    """JSON has string keys only, so "0" is read as 0."""
+    f = _FIELDS["id2label"]
+    if not isinstance(id2label, Mapping) or not all(isinstance(v, str) for v in id2label.values()):
+        raise ConfigError(path, f.name, id2label, f.metadata["allowed"])
+    try:
+        return {int(k): v for k, v in sorted(id2label.items(), key=lambda item: int(item[0]))}
+    except (TypeError, ValueError):
+        raise ConfigError(path, f.name, id2label, f.metadata["allowed"]) from None
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    def refuse(token: str) -> Any:
+        raise ValueError(f"{token} is no JSON number")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"repeated keys {sorted(repeated)}")
+        return dict(pairs)
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+        value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    except FileNotFoundError:
+        raise NotFound(path, None, "there is no such file") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(path, "(the whole file)", str(error) or type(error).__name__, "a JSON object") from None
+    if not isinstance(value, dict):
+        raise ConfigError(path, "(the whole file)", value, "a JSON object")
+    return value
+
+
+_FIELDS: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(AlbertConfig)}
+_DEFAULTS: dict[str, Any] = {name: f.default for name, f in _FIELDS.items()}
+
+# name: layers, hidden, heads, feed-forward (the paper's table 1; E = 128, V = 30000 throughout).
+_SIZES = {"base": (12, 768, 12, 3072), "large": (24, 1024, 16, 4096), "xlarge": (24, 2048, 16, 8192), "xxlarge": (12, 4096, 64, 16384)}
+
+
+def _preset(size: str, version: str) -> dict[str, Any]:
+    layers, hidden, heads, feed_forward = _SIZES[size]
+    dropout = 0.1 if version == "v1" and size != "xxlarge" else 0.0  # v2 and xxlarge trained without dropout
+    return {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "intermediate_size": feed_forward,
+        "hidden_act": "gelu" if version == "v1" else "gelu_new",
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+    }
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    f"albert-{size}-{version}": _preset(size, version) for version in ("v1", "v2") for size in _SIZES
+}
