@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from albert_core.activations import ACTIVATIONS
+from albert_core.numerics import ACTIVATIONS
 from albert_core.errors import ConfigError, NotFound
 
 __all__ = ["POSITION_EMBEDDING_TYPES", "PRESETS", "PROBLEM_TYPES", "AlbertConfig", "AutoConfig"]

@@ -23,6 +23,7 @@ __all__ = [
     "MissingKeys",
     "NotFound",
     "ResourceLimit",
+    "SaveError",
     "ShapeMismatch",
     "TokenizerError",
     "UnexpectedKeys",
@@ -148,6 +149,12 @@ class NotFound(CheckpointError, FileNotFoundError):
     """A file, folder or model that does not exist, or cannot be had offline."""
 
     exit_code = 3
+
+
+class SaveError(CheckpointError, OSError):
+    """A file or folder could not be written; what stood there before is untouched."""
+
+    exit_code = 1
 
 
 class ConfigError(AlbertError, ValueError):

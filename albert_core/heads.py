@@ -7,6 +7,7 @@ of the parameter table), whether it needs the pooler, its inputs, its output typ
 from __future__ import annotations
 
 import inspect
+import types
 from typing import Any, ClassVar
 
 from albert_core import outputs
@@ -63,16 +64,19 @@ class Head:
             return  # a mixin of this file, or a base class of a backend
         cls.__doc__ = cls.__doc__ or cls.summary
         for name in _FORWARD_NAMES:
-            if name in cls.__dict__:
-                _document(cls.__dict__[name], cls)
+            inherited = next((base.__dict__[name] for base in cls.__mro__ if getattr(base, "framework", None) and name in base.__dict__), None)
+            if inherited is not None:
+                setattr(cls, name, _documented(inherited, cls))
 
 
-def _document(forward: Any, cls: type[Head]) -> None:
-    forward.__doc__ = forward_doc(cls)
-    parameters = inspect.signature(forward).parameters
-    extra = tuple(p for p in parameters.values() if p.kind is p.KEYWORD_ONLY)
-    signature = Signature(cls.signature.names, extra=extra)
-    forward.__signature__ = signature.python
+def _documented(forward: Any, cls: type[Head]) -> Any:
+    """A copy of a backend's one forward function that carries this head's signature and documentation."""
+    own = types.FunctionType(forward.__code__, forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+    own.__kwdefaults__, own.__module__, own.__annotations__ = forward.__kwdefaults__, cls.__module__, forward.__annotations__
+    own.__qualname__, own.__doc__ = f"{cls.__qualname__}.{forward.__name__}", forward_doc(cls)
+    extra = tuple(p for p in inspect.signature(forward).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    own.__signature__ = Signature(cls.signature.names, extra=extra).python  # type: ignore[attr-defined]
+    return own
 
 
 def forward_doc(cls: type[Head]) -> str:

@@ -108,6 +108,7 @@ INPUTS: tuple[Input, ...] = (
 )
 _BY_NAME = {i.name: i for i in INPUTS}
 FLAGS = tuple(i.name for i in INPUTS if i.dtype == "flag")
+_ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
 PER_CHOICE = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 
 
@@ -130,11 +131,10 @@ class Inputs:
     return_dict: bool = True
     masked_positions: Any = None
 
-    @property
-    def batch_and_sequence(self) -> tuple[Any, Any]:
-        """B and S, from whichever of the two inputs is there."""
-        given = self.input_ids if self.input_ids is not None else self.inputs_embeds
-        return given.shape[0], given.shape[1]
+    def for_encoder(self) -> dict[str, Any]:
+        """What a head passes on to the encoder: everything but labels and masked positions, as an output object."""
+        names = (*_ENCODER_INPUTS, "output_attentions", "output_hidden_states")
+        return {"return_dict": True} | {name: getattr(self, name) for name in names}
 
     def arrays(self) -> dict[str, Any]:
         """The present arrays by name."""

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["WORD_START", "Preprocessing", "ends_in_digit_comma", "resplit_digit_comma"]
+__all__ = ["WORD_START", "Preprocessing", "digit_comma_ids", "ends_in_digit_comma", "resplit_digit_comma"]
 
 WORD_START = "\u2581"  # sentencepiece's mark of a word's first piece
 
@@ -44,6 +44,12 @@ class Preprocessing:
 def ends_in_digit_comma(piece: str) -> bool:
     """Whether the digit-comma rule applies: "9," and "▁1990," but not a lone ","."""
     return piece.endswith(",") and piece[-2:-1].isdigit()
+
+
+def digit_comma_ids(ids: dict[str, int], unk_id: int) -> frozenset[int]:
+    """Ids that call for a look at the pieces; the unknown one too where a comma is itself unknown."""
+    found = {number for piece, number in ids.items() if ends_in_digit_comma(piece)}
+    return frozenset(found if "," in ids else found | {unk_id})
 
 
 def resplit_digit_comma(piece: str, encode: Callable[[str], list[str]]) -> list[str]:

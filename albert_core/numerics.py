@@ -1,7 +1,7 @@
-"""The activations a config may name, each written once over an array namespace.
+"""Numbers and formulas that every backend shares: the masked score, the ignored label, the activations.
 
-A backend uses its framework's own kernel where float64 agrees to 1e-15 and these formulas everywhere else.
-`xp` is anything with `exp`, `tanh`, `maximum`, `minimum`, `where`, `log1p`, `abs` and `erf`.
+Activations are written once over an array namespace `xp`, which is anything with `exp`, `tanh`, `maximum`, `minimum`,
+`where`, `log1p`, `abs` and `erf`. A backend uses its framework's own kernel where float64 agrees to 1e-15.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ACTIVATIONS", "activation"]
+__all__ = ["ACTIVATIONS", "IGNORED_LABEL", "activation", "masked_score"]
+
+IGNORED_LABEL = -100
+
+
+def masked_score(dtype: str) -> float:
+    """What is added to an attention score that must not count, in an array of this dtype.
+
+    Large enough to absorb every real score, so that a row in which all are masked attends uniformly, and far enough
+    from the end of the range that a kernel which works in base 2 does not overflow.
+    """
+    return -3e4 if dtype == "float16" else -1e30
+
 
 Array = Any
 

@@ -1,0 +1,360 @@
+"""from_pretrained and save_pretrained, once for every backend.
+
+A backend supplies four hooks: `_construct` (a model of a config and dtype), `_get_array` and `_set_array` (one leaf
+to and from NumPy), and `_finish` (device and evaluation mode). Everything else is decided here: which tensor of a
+checkpoint goes where, what may be missing, what is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import ml_dtypes
+import numpy as np
+
+from albert_core.config import AlbertConfig
+from albert_core.errors import (
+    CheckpointError,
+    DtypeMismatch,
+    MissingKeys,
+    NotFound,
+    ShapeMismatch,
+    UnexpectedKeys,
+)
+from albert_core.heads import ENCODER_PARTS, Head
+from albert_core.parameters import IGNORED_KEYS, PREFIX, TIED, Parameter, parameter_table, part_of
+from albert_core.walker import LAYOUTS, Leaf, find
+
+__all__ = ["DTYPES", "LoadReport", "PreTrained", "check_attn_implementation", "dtype_by_name"]
+
+logger = logging.getLogger(__name__)
+
+ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
+DTYPES = {
+    "float64": np.dtype(np.float64),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+# Arguments of code written for transformers that change nothing here: the weights are always safetensors.
+_ACCEPTED = ("from_pt", "from_tf", "from_flax", "use_safetensors", "trust_remote_code", "low_cpu_mem_usage")
+
+
+def check_attn_implementation(name: str | None) -> str:
+    """The attention a model runs; fused where nothing is said.
+
+    Raises:
+        ValueError: There is no such implementation.
+    """
+    name = "sdpa" if name is None else name
+    if name not in ATTN_IMPLEMENTATIONS:
+        raise ValueError(f"attn_implementation: expected one of {', '.join(ATTN_IMPLEMENTATIONS)}, got {name!r}")
+    return name
+
+
+def dtype_by_name(dtype: Any) -> str:
+    """The name of a dtype given as a name or as any framework's own object.
+
+    Raises:
+        ValueError: It is not one a model can be computed in.
+    """
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
+    name = name.rpartition(".")[2]
+    if name not in DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    return name
+
+
+@dataclass
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        missing_keys: Tensors of the head or pooler that were not there and were initialised.
+        unexpected_keys: Tensors of other heads, or of the pooler, that were not used.
+        mismatched_keys: Head tensors of another shape that were initialised (`ignore_mismatched_sizes`).
+        error_msgs: Always empty, because an error is raised; kept for code written for transformers.
+        integrity: "verified" when the file's digests were there and matched, else "unverified".
+        dtype: The dtype of the loaded model.
+        cast: Whether values were converted from another dtype of the file.
+    """
+
+    missing_keys: list[str] = field(default_factory=list)
+    unexpected_keys: list[str] = field(default_factory=list)
+    mismatched_keys: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    error_msgs: list[str] = field(default_factory=list)
+    integrity: str = "unverified"
+    dtype: str = ""
+    cast: bool = False
+
+
+class PreTrained(Head):
+    """What every model class of every backend can do with files.
+
+    Attributes:
+        framework: "torch", "tf" or "flax"; names the leaf layout.
+    """
+
+    framework: ClassVar[str]
+    config: AlbertConfig
+
+    # -- the four hooks ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
+        """A freshly initialised model whose arrays are of `dtype`."""
+        raise TypeError(f"{cls.__name__} is abstract")
+
+    def _get_array(self, leaf: Leaf) -> np.ndarray:
+        """The leaf's values as NumPy, as stored."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
+        """Overwrite the leaf's values; shape and dtype are already right."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _finish(self, device: Any) -> Self:
+        """Move to a device (None: stay) and switch to evaluation mode."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    # -- arrays by name ------------------------------------------------------------------------------------------
+
+    @property
+    def parameter_table(self) -> dict[str, Parameter]:
+        """The parameters this model holds, tied ones included, by canonical name."""
+        return parameter_table(self.config, self.all_parts(self._has_pooler()))
+
+    def _has_pooler(self) -> bool:
+        encoder = getattr(self, PREFIX.rstrip("."), self)
+        return getattr(encoder, "pooler", None) is not None
+
+    def leaf(self, parameter: Parameter) -> Leaf:
+        """Where this model holds a parameter."""
+        return find(self, parameter, LAYOUTS[self.framework])
+
+    def numpy_state(self) -> dict[str, np.ndarray]:
+        """Every array by canonical name in canonical layout; tied names share one array."""
+        state, table = {}, self.parameter_table
+        for p in (p for p in table.values() if p.tied_to is None):
+            leaf = self.leaf(p)
+            array = self._get_array(leaf)
+            state[p.name] = array.T if leaf.transposed else array
+        return state | {p.name: state[p.tied_to] for p in table.values() if p.tied_to}
+
+    def load_numpy_state(self, state: Mapping[str, np.ndarray], path: str | Path = "", **options: Any) -> LoadReport:
+        """Overwrite this model's arrays. Everything is read and checked before the first one changes.
+
+        Args:
+            state: Arrays by canonical name, with or without the encoder's prefix; may be lazy.
+            path: Where they came from, for errors.
+            **options: `ignore_mismatched_sizes`.
+
+        Raises:
+            CheckpointError: Missing, unexpected, wrong-shaped or wrong-typed tensors, all in one error.
+        """
+        plan = _Plan(self.parameter_table, state, path, **options)
+        staged = []
+        for parameter, key in plan.sources.items():
+            leaf = self.leaf(parameter)
+            current = self._dtype_of(leaf)
+            array = np.asarray(state[key])
+            plan.report.cast |= array.dtype != current
+            staged.append((leaf, (array.T if leaf.transposed else array).astype(current, copy=False)))
+        for leaf, array in staged:
+            self._set_array(leaf, array)
+        return plan.report
+
+    def _dtype_of(self, leaf: Leaf) -> np.dtype:
+        return DTYPES[dtype_by_name(leaf.value.dtype)]
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        config: AlbertConfig | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        device_map: Any = None,
+        attn_implementation: str | None = None,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Load a model from a folder, the bundled model's name or a hub id, in evaluation mode.
+
+        Args:
+            name_or_path: Where it is. A name without an organisation means `albert/<name>` on the hub.
+            config: Used instead of the checkpoint's config.json.
+            dtype: A name such as "float32", the framework's own dtype, or "auto"; None or "auto" keeps the
+                checkpoint's. `torch_dtype` is its other name.
+            device: Where the model goes; the framework's default when None.
+            device_map: "auto", a device, or {"": device}; another name of `device`.
+            attn_implementation: "eager" or "sdpa" (fused, the default).
+            ignore_mismatched_sizes: Initialise head tensors whose shape differs instead of raising.
+            output_loading_info: Return (model, report) instead of the model.
+            **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`,
+                `add_pooling_layer`, and config fields that win over the checkpoint's.
+
+        Raises:
+            NotFound: There is no such folder, or it holds no weights.
+            DownloadError: The hub cannot be reached, or has no such model.
+            CheckpointError: The weights are malformed, unsafe, damaged, or not this model's; see its subclasses.
+            ConfigError: The config.json is not that of an ALBERT.
+        """
+        from albert_core.hub import LOCATE_OPTIONS, locate
+
+        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
+        dtype = options.pop("torch_dtype", None) if dtype is None else dtype
+        build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
+        for name in _ACCEPTED:
+            options.pop(name, None)
+        source = locate(name_or_path, **where)
+        config = _config_of(source, config, options)
+        with source.checkpoint() as checkpoint:
+            name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
+            model = cls._construct(config, name, attn_implementation=attn_implementation, **build)
+            report = model.load_numpy_state(
+                checkpoint, path=checkpoint.path, ignore_mismatched_sizes=ignore_mismatched_sizes
+            )
+            report.integrity, report.dtype = checkpoint.integrity, name
+        _log(report, cls.__name__, name_or_path)
+        model = model._finish(_device_of(device, device_map))
+        return (model, asdict(report)) if output_loading_info else model
+
+    def save_pretrained(self, path: str | Path, max_shard_size: int | str = "5GB") -> None:
+        """Write config.json and model.safetensors, atomically; the folder opens in every backend and in transformers.
+
+        Args:
+            path: The folder. A new one is built beside its place and renamed; in an existing one each file is replaced
+                atomically and other files stay.
+            max_shard_size: Largest file, in bytes or as "200MB"; more shards are written where needed.
+
+        Raises:
+            ConfigError: `hidden_act` is a callable, which no file can hold.
+            OSError: The disk refused; what was there before is intact.
+        """
+        from albert_core.atomic import write_folder
+        from albert_core.safetensors_io import save_sharded
+
+        state = {n: a for n, a in self.numpy_state().items() if not n.endswith("decoder.weight")}
+        if self.head_name == "AlbertModel":
+            state = {n.removeprefix(PREFIX): a for n, a in state.items()}
+        dtype = next(iter(state.values())).dtype.name
+        config = self.config.replace(extra={**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype})
+        config.to_json_string()  # refuses before anything is written
+        with write_folder(Path(path)) as folder:
+            save_sharded(folder, state, max_shard_size=max_shard_size)
+            config.save_pretrained(folder)
+
+    # -- small things every user asks ----------------------------------------------------------------------------
+
+    def num_parameters(self) -> int:
+        """Number of trained values; tied ones count once."""
+        return sum(int(np.prod(p.shape)) for p in self.parameter_table.values() if p.tied_to is None)
+
+
+def checkpoint_dtype(checkpoint: Any) -> str:
+    """The floating-point dtype of a checkpoint; the widest where it mixes several."""
+    names = {checkpoint.dtype(key).name for key in checkpoint.keys()} & DTYPES.keys()
+    if len(names) == 1:
+        return names.pop()
+    return "float64" if "float64" in names else "float32"
+
+
+def _config_of(source: Any, config: AlbertConfig | None, overrides: dict[str, Any]) -> AlbertConfig:
+    if config is None:
+        file = source.file("config.json")
+        if file is None:
+            raise NotFound(source.name, None, "has no config.json")
+        return AlbertConfig.from_json_file(file, **overrides)
+    return config.replace(**overrides) if overrides else config
+
+
+def _device_of(device: Any, device_map: Any) -> Any:
+    if device is not None or device_map is None:
+        return device
+    return device_map.get("", next(iter(device_map.values()), None)) if isinstance(device_map, Mapping) else device_map
+
+
+def _log(report: LoadReport, name: str, path: Any) -> None:
+    fresh = report.missing_keys + [key for key, _, _ in report.mismatched_keys]
+    if fresh:
+        logger.warning("%s: %s of %s are not in the checkpoint and start untrained", path, ", ".join(fresh), name)
+    if report.unexpected_keys:
+        logger.info("%s: %s not used by %s", path, ", ".join(report.unexpected_keys), name)
+
+
+class _Plan:
+    """Which key of a checkpoint feeds which parameter; raises one error for everything that does not fit."""
+
+    def __init__(
+        self, table: dict[str, Parameter], state: Mapping[str, Any], path: str | Path, ignore_mismatched_sizes: bool = False
+    ) -> None:
+        self.report, self.sources, self.path = LoadReport(), {}, path
+        self.problems: dict[type[CheckpointError], list[str]] = {}
+        self.state, self.lenient = state, ignore_mismatched_sizes
+        names = {_canonical(key): key for key in state.keys()}  # noqa: SIM118 - a lazy checkpoint
+        for p in table.values():
+            if p.tied_to is None:
+                self._assign(p, names)
+        self._sort_out_rest(table, names)
+        self._raise()
+
+    def _assign(self, p: Parameter, names: dict[str, str]) -> None:
+        other = next((tied for tied, target in TIED.items() if target == p.name and tied in names), None)
+        key = names.get(p.name) or (names[other] if other else None)
+        if key is None:
+            if p.part in ENCODER_PARTS:
+                self._problem(MissingKeys, p.name)
+            else:
+                self.report.missing_keys.append(p.name)
+            return
+        shape, dtype = _facts(self.state, key)
+        if shape != p.shape:
+            if self.lenient and p.part not in ENCODER_PARTS:
+                self.report.mismatched_keys.append((key, shape, p.shape))
+            else:
+                self._problem(ShapeMismatch, f"{key} (expected {list(p.shape)}, got {list(shape)})")
+        elif dtype.name not in DTYPES:
+            self._problem(DtypeMismatch, f"{key} (expected a float, got {dtype.name})")
+        else:
+            self.sources[p] = key
+
+    def _sort_out_rest(self, table: dict[str, Parameter], names: dict[str, str]) -> None:
+        for name, key in names.items():
+            if name in table or IGNORED_KEYS.search(key):
+                continue
+            part = part_of(name)
+            if part is None or part in ENCODER_PARTS:  # a tensor no ALBERT has, or a layer this config has not
+                self._problem(UnexpectedKeys, key)
+            else:
+                self.report.unexpected_keys.append(key)
+
+    def _problem(self, kind: type[CheckpointError], text: str) -> None:
+        self.problems.setdefault(kind, []).append(text)
+
+    def _raise(self) -> None:
+        if not self.problems:
+            return
+        if len(self.problems) == 1:
+            ((kind, keys),) = self.problems.items()
+            raise kind(path=self.path, keys=keys)  # type: ignore[call-arg]
+        listed = "; ".join(f"{len(keys)} {kind._what}: {', '.join(keys)}" for kind, keys in self.problems.items())  # type: ignore[attr-defined]
+        raise CheckpointError(self.path, None, listed)
+
+
+def _canonical(key: str) -> str:
+    """A checkpoint's key with the encoder's prefix, which a bare encoder's file leaves out."""
+    return PREFIX + key if part_of(key) is None and part_of(PREFIX + key) else key
+
+
+def _facts(state: Mapping[str, Any], key: str) -> tuple[tuple[int, ...], np.dtype]:
+    if hasattr(state, "shape"):  # a lazy checkpoint knows without reading
+        return tuple(state.shape(key)), np.dtype(state.dtype(key))
+    return tuple(state[key].shape), np.dtype(state[key].dtype)

@@ -1,0 +1,133 @@
+"""What every PyTorch model here shares: construction, the way into forward, and the four hooks of `from_pretrained`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from albert_core.config import AlbertConfig
+from albert_core.outputs import OUTPUTS, ModelOutput
+from albert_core.parameters import Kind
+from albert_core.pretrained import PreTrained, check_attn_implementation, dtype_by_name
+from albert_core.signature import CHECKED_IDS, Inputs, check_ids
+from albert_core.walker import Leaf
+
+for _output in OUTPUTS:
+    torch.export.register_dataclass(_output, serialized_type_name=f"albert.{_output.__name__}")
+
+
+class AlbertPreTrainedModel(PreTrained, nn.Module):
+    """Base of the PyTorch models."""
+
+    framework: ClassVar[str] = "torch"
+    base_model_prefix: ClassVar[str] = "albert"
+
+    def __init__(self, config: AlbertConfig, attn_implementation: str | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.attn_implementation = check_attn_implementation(attn_implementation)
+
+    def forward(self, *args: Any, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
+        inputs = self.signature.bind(self.config, *self._as_tensors(args, kwargs))
+        output = self.compute(inputs)
+        return output if inputs.return_dict else output.to_tuple()
+
+    def compute(self, inputs: Inputs) -> ModelOutput:
+        """The head's own arithmetic on checked inputs."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _as_tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
+        """NumPy arrays, as tokenizers return them, become tensors on the model's device."""
+        given = self.signature.named(args, kwargs)
+        return (), {k: torch.as_tensor(v, device=self.device) if isinstance(v, np.ndarray) else v for k, v in given.items()}
+
+    def _check_ids(self, inputs: Inputs) -> None:
+        """Refuse ids outside their tables where that needs no device sync: eagerly on a CPU."""
+        if torch.compiler.is_compiling():
+            return
+        for name in CHECKED_IDS:
+            ids = getattr(inputs, name)
+            if ids is not None and ids.device.type == "cpu" and ids.numel():
+                low, high = torch.aminmax(ids)
+                check_ids(self.config, name, int(low), int(high))
+
+    def init_weights(self) -> None:
+        """Draw every array anew: normal cut at two standard deviations, norms one, biases and the pad row zero."""
+        std = self.config.initializer_range
+        with torch.no_grad():
+            for p in (p for p in self.parameter_table.values() if p.tied_to is None):
+                value = self.leaf(p).value
+                if p.decay:
+                    nn.init.trunc_normal_(value, std=std, a=-2 * std, b=2 * std)
+                else:
+                    value.fill_(float(p.kind is Kind.NORM and p.leaf == "weight"))
+            if self.config.pad_token_id is not None:
+                self.get_input_embeddings().weight[self.config.pad_token_id] = 0.0
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The encoder."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The masked-LM decoder, whose weight is that of the word embeddings; None for a head without one."""
+        predictions = getattr(self, "predictions", None)
+        return None if predictions is None else predictions.decoder
+
+    def tie_weights(self) -> None:
+        """Give the decoder the word embeddings' weight and the head's bias."""
+        if (decoder := self.get_output_embeddings()) is not None:
+            decoder.weight = self.get_input_embeddings().weight
+            decoder.bias = self.predictions.bias
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters are stored and computed in."""
+        return next(self.parameters()).dtype
+
+    # -- the four hooks ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
+        return cls(config, **options).to(getattr(torch, dtype_by_name(dtype)))
+
+    def _get_array(self, leaf: Leaf) -> np.ndarray:
+        return to_numpy(leaf.value)
+
+    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
+        with torch.no_grad():
+            leaf.value.copy_(from_numpy(array))
+
+    def _finish(self, device: Any) -> Self:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else None
+        return (self if device is None else self.to(device)).eval()
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor of any device as NumPy, bfloat16 included."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """The inverse of `to_numpy`; the tensor never shares memory with a read-only array."""
+    array = np.array(array, order="C")
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

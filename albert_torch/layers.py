@@ -1,0 +1,243 @@
+"""The building blocks of ALBERT, in reading order: embeddings, attention, layer, group, transformer, heads' blocks.
+
+Paper: https://arxiv.org/abs/1909.11942. Original: modeling.py of https://github.com/google-research/albert.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from albert_core.config import AlbertConfig
+from albert_core.numerics import activation, masked_score
+from albert_core.signature import Inputs, dtype_name
+
+_XP = SimpleNamespace(
+    abs=torch.abs,
+    erf=torch.erf,
+    exp=torch.exp,
+    log1p=torch.log1p,
+    maximum=torch.maximum,
+    minimum=torch.minimum,
+    tanh=torch.tanh,
+    where=torch.where,
+)
+_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+
+def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
+    """The activation a config names; PyTorch's kernel where it has one that agrees in float64."""
+    act = config.hidden_act
+    return (_KERNELS.get(act) if isinstance(act, str) else None) or activation(_XP, act)
+
+
+class AlbertEmbeddings(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        width = config.embedding_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.absolute = config.position_embedding_type == "absolute"
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        x = inputs.inputs_embeds
+        x = self.word_embeddings(inputs.input_ids) if x is None else x  # [B, S, E]
+        segments = inputs.token_type_ids
+        x = x + (self.token_type_embeddings.weight[0] if segments is None else self.token_type_embeddings(segments))
+        if self.absolute:
+            positions = inputs.position_ids
+            table = self.position_embeddings
+            x = x + (table.weight[: x.shape[1]] if positions is None else table(positions))
+        return self.dropout(self.LayerNorm(x))  # [B, S, E]
+
+
+class AlbertAttention(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.dense = nn.Linear(width, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.output_dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.position_embedding_type = config.position_embedding_type
+        if self.position_embedding_type != "absolute":
+            self.distance_embedding = nn.Embedding(2 * config.max_position_embeddings - 1, config.head_size)
+        self.heads, self.head_size = config.num_attention_heads, config.head_size
+        self.scale = 1.0 / math.sqrt(config.head_size)
+
+    def packed(self) -> tuple[Tensor, Tensor] | None:
+        """Weight and bias of query, key and value as one product, or None where one of them is no plain Linear."""
+        parts = (self.query, self.key, self.value)
+        if not all(_is_plain(part) for part in parts):
+            return None
+        return torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, pack: tuple[Tensor, Tensor] | None, fused: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        q, k, v = self._project(x, pack)  # [B, N, S, D]
+        if self.position_embedding_type != "absolute":
+            relative = self._relative_scores(q, k)  # [B, N, S, S]
+            bias = relative if bias is None else relative + bias
+        attend = self._fused if fused else self._eager
+        context, probabilities = attend(q, k, v, bias, head_mask)
+        context = context.transpose(1, 2).flatten(2)  # [B, S, H]
+        return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities
+
+    def _project(self, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+        if pack is None:
+            parts = (self.query(x), self.key(x), self.value(x))
+        else:
+            parts = F.linear(x, *pack).chunk(3, dim=-1)
+        return tuple(part.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2) for part in parts)
+
+    def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Shaw et al. 2018 (keys), Huang et al. 2020 (keys and queries); added unscaled, as in transformers 4.57."""
+        place = torch.arange(q.shape[2], device=q.device)
+        distance = place[:, None] - place[None, :] + self.distance_embedding.num_embeddings // 2
+        table = self.distance_embedding(distance)  # [S, S, D]
+        scores = torch.einsum("bnqd,qkd->bnqk", q, table)
+        if self.position_embedding_type == "relative_key_query":
+            scores = scores + torch.einsum("bnkd,qkd->bnqk", k, table)
+        return scores
+
+    def _eager(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        scores = q @ k.transpose(-1, -2) * self.scale  # [B, N, S, S]
+        scores = scores if bias is None else scores + bias
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        probabilities = self.attention_dropout(scores.softmax(-1, dtype=wide).to(v.dtype))
+        if head_mask is not None:
+            probabilities = probabilities * head_mask[:, None, None]
+        return probabilities @ v, probabilities
+
+    def _fused(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
+    ) -> tuple[Tensor, None]:
+        dropout = self.attention_dropout.p if self.training else 0.0
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=self.scale)
+        return context if head_mask is None else context * head_mask[:, None, None], None
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a product with the module's weight is all that calling it does: no subclass, hook or parametrisation."""
+    return type(module) is nn.Linear and not (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+class AlbertLayer(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.full_layer_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = AlbertAttention(config)
+        self.ffn = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.ffn_output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.activation = activation_of(config)
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, pack: Any, fused: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        x, probabilities = self.attention(x, bias, head_mask, pack, fused)
+        inner = self.activation(self.ffn(x))  # [B, S, F]
+        x = self.full_layer_layer_norm(x + self.dropout(self.ffn_output(inner)))
+        return x, probabilities
+
+
+class AlbertLayerGroup(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.albert_layers = nn.ModuleList(AlbertLayer(config) for _ in range(config.inner_group_num))
+
+    def packed(self) -> list[tuple[Tensor, Tensor] | None]:
+        return [layer.attention.packed() for layer in self.albert_layers]
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, packs: list[Any], fused: bool
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        attentions = []
+        for layer, pack in zip(self.albert_layers, packs, strict=True):
+            x, probabilities = layer(x, bias, head_mask, pack, fused)
+            attentions.append(probabilities)
+        return x, attentions
+
+
+class AlbertTransformer(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.embedding_hidden_mapping_in = nn.Linear(config.embedding_size, config.hidden_size)
+        self.albert_layer_groups = nn.ModuleList(AlbertLayerGroup(config) for _ in range(config.num_hidden_groups))
+        self.group_of = [config.group_of(layer) for layer in range(config.num_hidden_layers)]
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool
+    ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        x = self.embedding_hidden_mapping_in(x)  # [B, S, H]
+        packs = [group.packed() for group in self.albert_layer_groups]  # once per forward, not per layer
+        hidden_states, attentions = [x], []
+        for layer, g in enumerate(self.group_of):
+            row = None if head_mask is None else head_mask[layer]
+            x, probabilities = self.albert_layer_groups[g](x, bias, row, packs[g], fused)
+            hidden_states.append(x)
+            attentions.extend(probabilities)
+        return x, hidden_states, attentions
+
+
+class AlbertMLMHead(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
+        self.decoder = nn.Linear(config.embedding_size, config.vocab_size)
+        self.decoder.bias = self.bias
+        self.activation = activation_of(config)
+
+    def forward(self, x: Tensor, masked_positions: Tensor | None) -> Tensor:
+        if masked_positions is not None:
+            x = x.gather(1, masked_positions.long()[:, :, None].expand(-1, -1, x.shape[-1]))  # [B, P, H]
+        x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
+        return self.decoder(x)  # [B, P, V]
+
+
+class AlbertSOPHead(nn.Module):
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return self.classifier(self.dropout(pooled))  # [B, 2]
+
+
+def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """0 where a position may be attended to, the masked score elsewhere; [B, 1 or N, 1 or S, S]."""
+    if mask is None:
+        return None
+    mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return bias.masked_fill(mask == 0, masked_score(dtype_name(bias)))
+
+
+def head_mask_rows(config: AlbertConfig, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """One row of factors per virtual layer, [L, N]."""
+    return None if mask is None else mask.to(dtype).expand(config.num_hidden_layers, -1)
