@@ -40,7 +40,7 @@ def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object]) 
 
 @contextmanager
 def write_folder(path: str | Path) -> Iterator[Path]:
-    """A folder to write into with `write_file`: `with write_folder(path) as folder: ...`.
+    """Yield a folder to write into with `write_file`.
 
     A new folder is built beside its place and renamed when the block ends, or removed when the block fails. An existing
     folder is yielded itself: its files are replaced one by one in the order they are written, so the file that names

@@ -7,9 +7,9 @@ iteration over the present keys. Absent fields are structure, not leaves, for ev
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "OUTPUTS",
@@ -55,6 +55,11 @@ class ModelOutput:
     def get(self, name: str, default: Any = None) -> Any:
         """The field, or `default` when it is absent."""
         return self[name] if name in self else default
+
+    def map(self, function: Callable[[Array], Any]) -> Self:
+        """A new output whose every array, also inside tuples, is `function` of the old one."""
+        values = (tuple(map(function, v)) if isinstance(v, tuple) else function(v) for v in self.values())
+        return type(self)(**dict(zip(self.keys(), values, strict=True)))
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if not isinstance(key, str):

@@ -1,7 +1,7 @@
 """from_pretrained and save_pretrained, once for every backend.
 
 A backend supplies four hooks: `_construct` (a model of a config and dtype), `_get_array` and `_set_array` (one leaf
-to and from NumPy), and `_finish` (device and evaluation mode). Everything else is decided here: which tensor of a
+to and from NumPy), and `_finish` (device and evaluation mode); and `run_numpy`, which pipelines call. Everything else is decided here: which tensor of a
 checkpoint goes where, what may be missing, what is refused.
 """
 
@@ -26,6 +26,7 @@ from albert_core.errors import (
     UnexpectedKeys,
 )
 from albert_core.heads import ENCODER_PARTS, Head
+from albert_core.outputs import ModelOutput
 from albert_core.parameters import IGNORED_KEYS, PREFIX, TIED, Parameter, parameter_table, part_of
 from albert_core.walker import LAYOUTS, Leaf, find
 
@@ -119,6 +120,10 @@ class PreTrained(Head):
 
     def _finish(self, device: Any) -> Self:
         """Move to a device (None: stay) and switch to evaluation mode."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def run_numpy(self, **inputs: Any) -> ModelOutput:
+        """Run without gradients, from NumPy arrays to NumPy arrays; what pipelines and tests call."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
     # -- arrays by name ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ whole documents; the lengths of n-grams are seeded too; each epoch draws anew wh
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
 from collections.abc import Iterable
@@ -191,7 +192,7 @@ class PretrainingData:
             bounds = self.corpus.documents.tolist()
             chunks = [
                 (document, *chunk)
-                for document, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False))
+                for document, (first, end) in enumerate(itertools.pairwise(bounds))
                 for chunk in self._chunks(rng, lengths, first, end)
             ]
             self._planned = epoch, rng.permutation(np.array(chunks, np.int64).reshape(-1, 3))

@@ -122,6 +122,7 @@ class Inputs:
     position_ids: Any = None
     head_mask: Any = None
     inputs_embeds: Any = None
+    masked_positions: Any = None  # checked before labels, whose shape it decides
     labels: Any = None
     start_positions: Any = None
     end_positions: Any = None
@@ -129,7 +130,6 @@ class Inputs:
     output_attentions: bool = False
     output_hidden_states: bool = False
     return_dict: bool = True
-    masked_positions: Any = None
 
     def for_encoder(self) -> dict[str, Any]:
         """What a head passes on to the encoder: everything but labels and masked positions, as an output object."""

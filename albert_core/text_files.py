@@ -35,9 +35,7 @@ def open_text(path: str | Path) -> TextIO:
         raise NotFound(path=path, reason="expected a text file, there is none")
     with path.open("rb") as file:
         head = file.read(6)
-    kind, opener = next(
-        (found for magic, found in _OPENERS.items() if head.startswith(magic)), ("plain text", io.open)
-    )
+    kind, opener = next((found for magic, found in _OPENERS.items() if head.startswith(magic)), ("plain text", io.open))
     promised = _SUFFIXES.get(path.suffix)
     if promised not in (None, kind):
         raise FormatError(path=path, reason=f"expected {promised} data, got {kind if head else 'an empty file'}")

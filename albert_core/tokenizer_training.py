@@ -76,8 +76,9 @@ def train_tokenizer(
         FormatError: A file cannot be read as UTF-8 text.
         TokenizerError: The vocabulary is too large or too small for the corpus; names sentencepiece's limit.
     """
+    from albert_core.atomic import write_file, write_folder
     from albert_core.tokenizer import AlbertTokenizer
-    from albert_core.tokenizer.files import write_atomically
+    from albert_core.tokenizer.files import MODEL_FILE
 
     paths = [files] if isinstance(files, str | Path) else list(files)
     _check_arguments(paths, vocab_size, character_coverage)
@@ -89,18 +90,11 @@ def train_tokenizer(
         input_sentence_size=max_lines,
         num_threads=num_threads,
     )
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "spiece.model", model)
-    tokenizer = AlbertTokenizer(
-        folder / "spiece.model",
-        do_lower_case=do_lower_case,
-        remove_space=remove_space,
-        keep_accents=keep_accents,
-        model_max_length=model_max_length,
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer
+    options = {"do_lower_case": do_lower_case, "remove_space": remove_space, "keep_accents": keep_accents}
+    with write_folder(output_dir) as folder:
+        write_file(folder / MODEL_FILE, model)
+        AlbertTokenizer(folder / MODEL_FILE, **options, model_max_length=model_max_length).save_pretrained(folder)
+    return AlbertTokenizer(Path(output_dir) / MODEL_FILE, **options, model_max_length=model_max_length)
 
 
 def _check_arguments(paths: list[str | Path], vocab_size: int, character_coverage: float) -> None:

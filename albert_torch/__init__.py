@@ -22,3 +22,6 @@ from albert_torch.models import AlbertModel as AlbertModel  # noqa: E402
 AutoModel = AlbertModel
 AutoModelForMaskedLM = AlbertForMaskedLM
 AutoModelForPreTraining = AlbertForPreTraining
+from albert_core.pipelines import pipeline_for  # noqa: E402
+
+pipeline = pipeline_for("torch")

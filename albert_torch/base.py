@@ -116,6 +116,10 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
             device = "cuda" if torch.cuda.is_available() else None
         return (self if device is None else self.to(device)).eval()
 
+    def run_numpy(self, **inputs: Any) -> ModelOutput:
+        with torch.inference_mode():
+            return self(**inputs, return_dict=True).map(to_numpy)
+
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
     """A tensor of any device as NumPy, bfloat16 included."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from albert_core.errors import TokenizerError
+from albert_core.tokenizer.files import VocabularyFile
 from albert_core.tokenizer.preprocessing import WORD_START, Preprocessing
 from albert_core.tokenizer.sentencepiece_engine import load_sentencepiece
 from albert_core.tokenizer.special_tokens import SpecialToken
@@ -30,31 +30,29 @@ _CHARSMAP = 2  # field of NormalizerSpec
 
 
 def build_tokenizer(
-    path: Path, preprocess: Preprocessing, special_tokens: Iterable[SpecialToken], cls_token: str, sep_token: str
+    file: VocabularyFile, preprocess: Preprocessing, special_tokens: Mapping[str, SpecialToken]
 ) -> Tokenizer:
     """The pipeline for a spiece.model, all but the digit-comma rule, which no pipeline can express.
 
     Args:
-        path: The spiece.model.
+        file: The spiece.model.
         preprocess: How text is cleaned.
-        special_tokens: Tokens that are cut out of the text first.
-        cls_token: Stands before the first text when the library itself adds special tokens.
-        sep_token: Stands after each text then.
+        special_tokens: Tokens that are cut out of the text first, by attribute name.
 
     Raises:
         TokenizerError: The file is no unigram sentencepiece model.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-    model = load_sentencepiece(path)
-    proto = path.read_bytes()
-    model_type = _first(_field(proto, _TRAINER_SPEC), _MODEL_TYPE, _UNIGRAM)
+    model = load_sentencepiece(file)
+    cls_token, sep_token = special_tokens["cls_token"].content, special_tokens["sep_token"].content
+    model_type = _first(_field(file.content, _TRAINER_SPEC), _MODEL_TYPE, _UNIGRAM)
     if model_type != _UNIGRAM:
-        raise TokenizerError(path, f"expected a unigram model (type 1), got type {model_type}")
+        raise TokenizerError(file.path, f"expected a unigram model (type 1), got type {model_type}")
     pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))]
     metaspace = {"replacement": WORD_START, "prepend_scheme": "always", "split": _split_at_words(pieces)}
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=model.unk_id(), byte_fallback=False))
-    tokenizer.normalizer = _normalizer(preprocess, _field(_field(proto, _NORMALIZER_SPEC), _CHARSMAP))
+    tokenizer.normalizer = _normalizer(preprocess, _field(_field(file.content, _NORMALIZER_SPEC), _CHARSMAP))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
     tokenizer.decoder = decoders.Metaspace(**metaspace)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -62,8 +60,9 @@ def build_tokenizer(
         pair=f"{cls_token}:0 $A:0 {sep_token}:0 $B:1 {sep_token}:1",
         special_tokens=[(token, model.piece_to_id(token)) for token in (cls_token, sep_token)],
     )
+    added = {t.content: t for t in special_tokens.values()}.values()
     tokenizer.add_special_tokens(
-        [AddedToken(t.content, lstrip=t.lstrip, rstrip=t.rstrip, normalized=False) for t in special_tokens]
+        [AddedToken(t.content, lstrip=t.lstrip, rstrip=t.rstrip, normalized=False) for t in added]
     )
     return tokenizer
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from albert_core.errors import TokenizerError
 from albert_core.tokenizer.engine import Encoded
+from albert_core.tokenizer.files import VocabularyFile
 from albert_core.tokenizer.preprocessing import Preprocessing, digit_comma_ids, ends_in_digit_comma, resplit_digit_comma
 from albert_core.tokenizer.special_tokens import SpecialToken, SpecialTokenSplitter
 
@@ -16,7 +16,7 @@ __all__ = ["SentencePieceEngine", "load_sentencepiece"]
 _SAMPLING = frozenset({"enable_sampling", "nbest_size", "alpha"})
 
 
-def load_sentencepiece(path: Path, sp_model_kwargs: dict[str, Any] | None = None) -> Any:
+def load_sentencepiece(file: VocabularyFile, sp_model_kwargs: dict[str, Any] | None = None) -> Any:
     """A SentencePieceProcessor for a spiece.model.
 
     Raises:
@@ -28,16 +28,16 @@ def load_sentencepiece(path: Path, sp_model_kwargs: dict[str, Any] | None = None
     if unknown := set(options) - _SAMPLING:
         raise TokenizerError(None, f"sp_model_kwargs: expected keys of {sorted(_SAMPLING)}, got {sorted(unknown)}")
     try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path), **options)
+        return sentencepiece.SentencePieceProcessor(model_proto=file.content, **options)
     except (OSError, RuntimeError, TypeError) as error:
-        raise TokenizerError(path, f"expected a sentencepiece model, got: {error}") from error
+        raise TokenizerError(file.path, f"expected a sentencepiece model, got: {error}") from error
 
 
 class SentencePieceEngine:
     """The rule as Google wrote it, around sentencepiece.
 
     Args:
-        path: The spiece.model.
+        file: The spiece.model.
         preprocess: How text is cleaned.
         special_tokens: The tokens that are cut out of the text first.
         sp_model_kwargs: Options of subword sampling for SentencePieceProcessor.
@@ -45,12 +45,12 @@ class SentencePieceEngine:
 
     def __init__(
         self,
-        path: Path,
+        file: VocabularyFile,
         preprocess: Preprocessing,
         special_tokens: Iterable[SpecialToken],
         sp_model_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        self._model = load_sentencepiece(path, sp_model_kwargs)
+        self._model = load_sentencepiece(file, sp_model_kwargs)
         self._preprocess = preprocess
         self._splitter = SpecialTokenSplitter(special_tokens, preprocess.do_lower_case)
         self.tokens: list[str] = self._model.id_to_piece(list(range(len(self._model))))

@@ -53,15 +53,12 @@ class SpecialToken:
             raise TokenizerError(None, f"{name}: expected a non-empty string, got {value!r}")
         return cls(content, bool(lstrip), bool(rstrip))
 
-    def as_dict(self) -> dict[str, Any]:
-        """As transformers writes it into its JSON files."""
-        return {
-            "content": self.content,
-            "lstrip": self.lstrip,
-            "normalized": False,
-            "rstrip": self.rstrip,
-            "single_word": False,
-        }
+    def as_json(self, name: str) -> str | dict[str, Any]:
+        """As transformers writes it into its JSON files: the string alone where that says everything."""
+        if self == SpecialToken.of(name, self.content):
+            return self.content
+        binding = {"lstrip": self.lstrip, "rstrip": self.rstrip, "normalized": False, "single_word": False}
+        return {"__type": "AddedToken", "content": self.content, "special": True, **binding}
 
 
 class SpecialTokenSplitter:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from albert_core.errors import NotFound, TokenizerError
+from albert_core.errors import TokenizerError
 from albert_core.tokenizer.engine import Encoded
+from albert_core.tokenizer.files import VocabularyFile
 from albert_core.tokenizer.preprocessing import digit_comma_ids, ends_in_digit_comma, resplit_digit_comma
 from albert_core.tokenizer.special_tokens import SpecialToken, SpecialTokenSplitter
 
@@ -37,19 +37,16 @@ def library_errors(path: Path | None) -> Iterator[None]:
         raise TokenizerError(path, f"the tokenizers library failed on it: {error}") from error
 
 
-def load_tokenizer_json(path: Path) -> Tokenizer:
+def load_tokenizer_json(file: VocabularyFile) -> Tokenizer:
     """A tokenizer.json, without the truncation and padding that it may ask for: those are the caller's to choose.
 
     Raises:
-        NotFound: There is no such file.
         TokenizerError: The library cannot read or run it.
     """
     from tokenizers import Tokenizer
 
-    if not path.is_file():
-        raise NotFound(path=path, reason="expected a tokenizer.json, there is none")
-    with library_errors(path):
-        tokenizer = Tokenizer.from_file(str(path))
+    with library_errors(file.path):
+        tokenizer = Tokenizer.from_buffer(file.content)
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode("a")  # some faults show only at work
@@ -62,8 +59,7 @@ class TokenizersEngine:
     Args:
         tokenizer: The pipeline.
         path: The file it came from, for error messages.
-        special_tokens: The special tokens, which the pipeline finds itself.
-        unk_token: The one that stands for unknown text.
+        special_tokens: The special tokens by attribute name; the pipeline finds them itself.
         do_lower_case: Special tokens that are lower case are found in any case, as in the other engine.
         digit_comma: Apply the digit-comma rule; a tokenizer.json made elsewhere has its own.
     """
@@ -71,22 +67,21 @@ class TokenizersEngine:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        path: Path,
-        special_tokens: Iterable[SpecialToken],
-        unk_token: str,
+        path: Path | None,
+        special_tokens: Mapping[str, SpecialToken],
         do_lower_case: bool,
         digit_comma: bool,
     ) -> None:
         self.tokenizer = tokenizer
         self._path = path
-        self._fold_case = SpecialTokenSplitter(special_tokens, do_lower_case).fold_case if digit_comma else str
+        self._fold_case = SpecialTokenSplitter(special_tokens.values(), do_lower_case).fold_case if digit_comma else str
         self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=False)
         self.ids: dict[str, int] = tokenizer.get_vocab()
         self.tokens = [tokenizer.id_to_token(i) or "" for i in range(max(self.ids.values(), default=-1) + 1)]
         self._added = frozenset(tokenizer.get_added_tokens_decoder())
-        self._unk = self.ids.get(unk_token, 0)
+        self._unk = self.ids.get(special_tokens["unk_token"].content, 0)
         self._digit_comma = digit_comma_ids(self.ids, self._unk) if digit_comma else frozenset()
-        self._resplit: Callable[[str], list[str]] = lru_cache(maxsize=4096)(self._resplit_uncached)
+        self._resplits: dict[str, list[str]] = {}
 
     def encode(self, texts: list[str], offsets: bool = False) -> list[Encoded]:
         """Ids of each text, special tokens in the text included, none added; offsets if asked for."""
@@ -120,8 +115,12 @@ class TokenizersEngine:
             else:
                 yield [piece], span
 
-    def _resplit_uncached(self, piece: str) -> list[str]:
-        return resplit_digit_comma(piece, lambda text: self.tokenizer.encode(text, add_special_tokens=False).tokens)
+    def _resplit(self, piece: str) -> list[str]:
+        if piece not in self._resplits:
+            self._resplits[piece] = resplit_digit_comma(
+                piece, lambda text: self.tokenizer.encode(text, add_special_tokens=False).tokens
+            )
+        return self._resplits[piece]
 
 
 def _spans(pieces: list[str], start: int, end: int) -> list[tuple[int, int]]:

@@ -1,17 +1,22 @@
-"""The cases of the stored float64 numbers, and their weights and inputs, which are drawn again instead of being stored.
+"""The cases of the stored float64 numbers, with their weights and inputs, which are drawn again instead of stored.
 
-`make_golden.py` runs every case through the PyTorch classes of transformers 4.57.6 and stores what they answer; tests run
-the same cases through our code. Only NumPy is needed here. What that release does otherwise than we do has no number:
+`make_golden.py` runs every case through the PyTorch classes of transformers 4.57.6 and stores what they answer; tests
+run the same cases through our code. Only NumPy is needed here. What that release does otherwise has no number:
 
 - head_mask [L, N]: it applies row `first layer of the group + inner index` to every use of a group. That is the
   documented meaning only where all uses of a group have the same row, so these cases have equal rows per group.
-- attention_mask: its model class takes 2-D masks only; [B, S, S] and [B, N, S, S] break or mix examples. Its layers take
-  any additive mask, so 3-D and 4-D masks go to its encoder as `(1 - mask) * float64 minimum`, its formula for 2-D ones.
+- attention_mask: its model class takes 2-D masks only; [B, S, S] and [B, N, S, S] break or mix examples. Its layers
+  take any additive mask, so the others go to its encoder as `(1 - mask) * float64 minimum`, its formula for 2-D ones.
 - Masked-LM labels that are all -100: its loss and gradients are NaN, ours are 0; that case stores the logits alone.
-- Negative answer positions: it moves them to 0, we ignore them; only positions from S on stand here.
-- Position ids with relative positions: the distances stay those of the places in the sequence, as with us.
-- "gelu_fast": it cuts sqrt(2 / pi) after ten digits, an error of 4e-12; ours is the exact "gelu_new".
-- Dropout does not show: everything runs in evaluation mode.
+- Answer positions below 0, which it moves to 0: only positions from S on stand here.
+- "gelu_fast": it cuts sqrt(2 / pi) after ten digits; ours is the exact "gelu_new".
+
+Two things that hold for both: distances between relative positions are those of the places in the sequence, whatever
+the position ids; and there is no dropout, everything runs in evaluation mode.
+
+A query that may attend to nothing (`empty_row`) attends uniformly, whatever its scores are. The gradients stored for
+such a case are those of automatic differentiation through `softmax(scores + minimum)`, which let the scores act; by
+finite differences they do not act. All other gradients agree with finite differences.
 """
 
 from __future__ import annotations
@@ -46,8 +51,9 @@ TINY = {
     "pad_token_id": 0,
 }
 SMALLER = {"vocab_size": 11, "embedding_size": 4, "hidden_size": 6, "num_attention_heads": 2, "intermediate_size": 8}
-ACTIVATIONS = tuple(
-    "gelu gelu_new gelu_pytorch_tanh gelu_python quick_gelu relu relu2 relu6 leaky_relu silu swish mish sigmoid tanh linear".split()
+ACTIVATIONS = (
+    *("gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "relu6", "leaky_relu"),
+    *("silu", "swish", "mish", "sigmoid", "tanh", "linear"),
 )
 
 
@@ -58,7 +64,8 @@ class Case:
     Attributes:
         head: Class name, without a framework's prefix.
         changes: What its config changes in TINY.
-        mask: None, "padded" (the last row fully masked), "holes", or the dimensions of a random mask: "BSS", "B1SS", "BNSS".
+        mask: None, "padded", or the dimensions of a random mask: "BS", "BSS", "B1SS", "BNSS".
+        empty_row: The mask lets some query attend to nothing; with a 2-D mask that is the whole last example.
         head_mask: None, "N" or "LN".
         labels: Whether labels are given: with them a loss and its gradients are stored, unless `ignored`.
         ignored: Every label is -100.
@@ -69,6 +76,7 @@ class Case:
     head: str = "AlbertModel"
     changes: Mapping[str, Any] = field(default_factory=dict)
     mask: str | None = "padded"
+    empty_row: bool = True
     segments: bool = True
     position_ids: bool = False
     inputs_embeds: bool = False
@@ -103,7 +111,7 @@ def _encoder(name: str, layers: int = 4, groups: int = 1, inner: int = 1, **opti
 
 
 def _head(name: str, head: str, **options: Any) -> Case:
-    return Case(name, head=f"AlbertFor{head}", labels=options.pop("labels", True), **options)
+    return Case(name, head=f"AlbertFor{head}", **{"labels": True, "empty_row": False, **options})
 
 
 _ENCODER_CASES = (
@@ -117,7 +125,7 @@ _ENCODER_CASES = (
     _encoder("relative_key_query", layers=3, groups=3, positions="relative_key_query"),
     _encoder("relative_key_query_two_inner", groups=2, inner=2, positions="relative_key_query", states=False),
     _encoder("relative_key_given_positions", layers=2, positions="relative_key", position_ids=True, states=False),
-    _encoder("mask_with_holes", layers=2, mask="holes", sequence=9),
+    _encoder("mask_with_holes", layers=2, mask="BS", sequence=9),
     _encoder("mask_3d", layers=2, mask="BSS"),
     _encoder("mask_4d", layers=2, groups=2, mask="B1SS"),
     _encoder("mask_4d_per_head", layers=2, mask="BNSS"),
@@ -140,8 +148,9 @@ _RELATIVE = {"position_embedding_type": "relative_key_query"}
 _HEAD_CASES = (
     _head("pretraining", "PreTraining", states=True),
     _head("pretraining_two_groups_two_inner", "PreTraining", changes=_GROUPS, sequence=11),
-    _head("pretraining_without_labels", "PreTraining", labels=False),
-    _head("masked_lm", "MaskedLM", sequence=9, states=True),
+    _head("pretraining_without_labels", "PreTraining", labels=False, empty_row=True),
+    _head("pretraining_empty_row", "PreTraining", empty_row=True),
+    _head("masked_lm", "MaskedLM", sequence=9),
     _head("masked_lm_no_mask", "MaskedLM", mask=None, segments=False),
     _head("masked_lm_three_groups", "MaskedLM", changes=_THREE),
     _head("masked_lm_relative_key", "MaskedLM", changes={"position_embedding_type": "relative_key"}),
@@ -150,13 +159,22 @@ _HEAD_CASES = (
     _head("masked_lm_inputs_embeds", "MaskedLM", inputs_embeds=True, position_ids=True),
     _head("masked_lm_mask_3d", "MaskedLM", mask="BSS"),
     _head("masked_lm_other_pad", "MaskedLM", changes={"pad_token_id": 5, "embedding_size": 12}),
+    _head("masked_lm_empty_row", "MaskedLM", empty_row=True),
+    _head("masked_lm_mask_3d_empty_row", "MaskedLM", mask="BSS", empty_row=True),
     _head("masked_lm_all_ignored", "MaskedLM", ignored=True),
-    _head("single_label", "SequenceClassification", changes={"num_labels": 5, "problem_type": "single_label_classification"}),
+    _head(
+        "single_label",
+        "SequenceClassification",
+        changes={"num_labels": 5, "problem_type": "single_label_classification"},
+    ),
     _head("single_label_inferred", "SequenceClassification", changes={"num_labels": 2}),
-    _head("multi_label", "SequenceClassification", changes={"num_labels": 5, "problem_type": "multi_label_classification"}),
+    _head(
+        "multi_label", "SequenceClassification", changes={"num_labels": 5, "problem_type": "multi_label_classification"}
+    ),
     _head("regression", "SequenceClassification", changes={"num_labels": 1}),
     _head("regression_many", "SequenceClassification", changes={"num_labels": 5, "problem_type": "regression"}),
     _head("multiple_choice", "MultipleChoice"),
+    _head("multiple_choice_empty_row", "MultipleChoice", empty_row=True),
     _head("multiple_choice_inputs_embeds", "MultipleChoice", inputs_embeds=True, changes=_THREE),
     _head("token_classification", "TokenClassification", changes={"num_labels": 5, **_GROUPS}),
     _head("question_answering", "QuestionAnswering"),
@@ -199,7 +217,7 @@ def make_inputs(case: Case) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([case.seed, 0])
     config, choice = case.config, case.head.endswith("MultipleChoice")
     shape = (case.batch, case.choices, case.sequence) if choice else (case.batch, case.sequence)
-    lengths = _lengths(shape)
+    lengths = _lengths(shape, case.empty_row)
     ids = rng.integers(1, config["vocab_size"], shape)
     ids[np.arange(case.sequence) >= np.maximum(lengths, case.sequence - 2)[..., None]] = config["pad_token_id"]
     inputs = {"input_ids": ids}
@@ -216,25 +234,23 @@ def make_inputs(case: Case) -> dict[str, np.ndarray]:
     return inputs | (_labels(case, rng) if case.labels else {})
 
 
-def _lengths(shape: tuple[int, ...]) -> np.ndarray:
-    """Full, three pieces shorter, ..., and none at all in the last row: [B] or [B, C]."""
+def _lengths(shape: tuple[int, ...], empty_row: bool) -> np.ndarray:
+    """Full, three pieces shorter, six shorter, full, ... and with `empty_row` none at all at last: [B] or [B, C]."""
     rows = math.prod(shape[:-1])
     lengths = np.maximum(shape[-1] - 3 * (np.arange(rows) % 3), 1)
-    lengths[-1] = 0
+    lengths[-1] = 0 if empty_row else lengths[-1]
     return lengths.reshape(shape[:-1])
 
 
 def _mask(case: Case, rng: np.random.Generator, lengths: np.ndarray) -> np.ndarray:
-    """1 where a position may be attended to; some query attends to nothing in every kind but "holes"."""
-    sizes = {"B": case.batch, "1": 1, "N": case.config["num_attention_heads"], "S": case.sequence}
+    """1 where a position may be attended to; [B, N, S, S] as booleans."""
     if case.mask == "padded":
         return (np.arange(case.sequence) < lengths[..., None]).astype(np.int64)
-    letters = "BS" if case.mask == "holes" else str(case.mask)
-    mask = rng.integers(0, 3, [sizes[d] for d in letters]) > 0
-    if case.mask == "holes":
-        mask[:, 0] = True
-        return mask.astype(np.int64)
-    mask[-1, ..., 2, :] = False
+    sizes = {"B": case.batch, "1": 1, "N": case.config["num_attention_heads"], "S": case.sequence}
+    mask = rng.integers(0, 3, [sizes[d] for d in str(case.mask)]) > 0
+    mask[..., 0] = True
+    if case.empty_row:
+        mask[(-1,) if case.mask == "BS" else (-1, ..., 2, slice(None))] = False
     return mask if case.mask == "BNSS" else mask.astype(np.int64)
 
 
@@ -254,10 +270,12 @@ def _labels(case: Case, rng: np.random.Generator) -> dict[str, np.ndarray]:
         tokens = rng.integers(0, K if "Token" in case.head else config["vocab_size"], (B, S))
         tokens[rng.random((B, S)) < (1.0 if case.ignored else 0.5)] = -100
         if not case.ignored:
-            tokens[-1, 0] = 1  # a label in the fully masked row
+            tokens[-1, 0] = 1  # a label in the empty row, where there is one
         order = np.where(np.arange(B) == 1, -100, np.arange(B) // 2 % 2)
         return {"labels": tokens} | ({"sentence_order_label": order} if case.head == "AlbertForPreTraining" else {})
-    if case.head == "AlbertForQuestionAnswering":  # the first end lies outside the sequence, the last start right behind it
+    if (
+        case.head == "AlbertForQuestionAnswering"
+    ):  # the first end lies outside the sequence, the last start right behind it
         return {"start_positions": np.array([1, 3, S]), "end_positions": np.array([S + 3, 4, 2])}
     if case.head == "AlbertForMultipleChoice":
         return {"labels": rng.integers(0, case.choices, B)}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import transformers
 from cases import CASES, FOLDER, Case, make_inputs, make_state
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 VERSION = "4.57.6"
 
@@ -42,21 +42,31 @@ def run(case: Case) -> dict[str, np.ndarray]:
     """Everything that is stored of a case."""
     model = build(case)
     inputs = {name: torch.from_numpy(value) for name, value in make_inputs(case).items()}
-    if "attention_mask" in inputs and case.mask not in ("padded", "holes"):
+    if "attention_mask" in inputs and case.mask not in ("padded", "BS"):
         put_mask_into_encoder(model, inputs.pop("attention_mask"))
     out = model(**inputs, output_hidden_states=case.states, output_attentions=case.states)
-    fields = dict(out.items())
-    if not case.has_loss:
-        fields.pop("loss", None)
-    stored = {}
-    for name, value in fields.items():
-        several = value if isinstance(value, tuple) else None
-        stored |= {name: value} if several is None else {f"{name}.{i}": v for i, v in enumerate(several)}
+    stored = named_tensors(out)
     if case.has_loss:
-        out.loss.backward()
-        grads = {name: p.grad if p.grad is not None else torch.zeros_like(p) for name, p in model.named_parameters()}
-        stored |= {f"grad.{name}": value for name, value in grads.items()}
+        stored |= gradients(model, out.loss)
+    else:
+        stored.pop("loss", None)
     return {name: checked(case, name, value) for name, value in stored.items()}
+
+
+def named_tensors(out: transformers.utils.ModelOutput) -> dict[str, torch.Tensor]:
+    """Output fields by name; the entries of tuples as `hidden_states.0` and so on."""
+    stored = {name: value for name, value in out.items() if not isinstance(value, tuple)}
+    for name, several in out.items():
+        if isinstance(several, tuple):
+            stored |= {f"{name}.{i}": value for i, value in enumerate(several)}
+    return stored
+
+
+def gradients(model: torch.nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    """d loss / d parameter, tied parameters once; zeros for a parameter that the loss does not see."""
+    loss.backward()
+    parameters = model.named_parameters()
+    return {f"grad.{name}": torch.zeros_like(p) if p.grad is None else p.grad for name, p in parameters}
 
 
 def checked(case: Case, name: str, value: torch.Tensor) -> np.ndarray:
@@ -78,7 +88,7 @@ def main(folder: Path = FOLDER) -> None:
         stored = files.setdefault(case.head, {})
         stored |= {f"{case.name}/{name}": value for name, value in run(case).items()}
     for head, tensors in files.items():
-        save_file(tensors, folder / f"{head}.safetensors")
+        (folder / f"{head}.safetensors").write_bytes(save(tensors))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+# Every target makes the environment it needs, once, and is quick when repeated.
+# PYTHON may be any of 3.11 to 3.13; BACKEND is torch, tf or flax.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BACKEND ?= torch
+SENTENCE ?= Plants create [MASK] through a process known as photosynthesis.
+PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-all lint peers bench clean help
+
+help:
+	@echo "make demo [BACKEND=torch|tf|flax]  fill a sentence with the bundled model"
+	@echo "make test                          all tests, all three backends"
+	@echo "make test-all                      the long lanes too"
+	@echo "make lint                          ruff and pyright"
+	@echo "make peers                         the environment of transformers 4.57.6"
+	@echo "make bench                         ours beside the peers (needs make peers)"
+
+# An environment is good as long as the files that decide it have not changed.
+.venv-%/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install $(PIP_FLAGS) --editable ".[$(EXTRAS)]"
+	touch $@
+
+.venv-torch/.ready: EXTRAS = torch
+.venv-tf/.ready: EXTRAS = tf
+.venv-flax/.ready: EXTRAS = flax
+.venv-test/.ready: EXTRAS = torch,tf,flax,dev
+
+demo: .venv-$(BACKEND)/.ready
+	.venv-$(BACKEND)/bin/albert fill-mask --backend $(BACKEND) "$(SENTENCE)"
+
+test: .venv-test/.ready
+	.venv-test/bin/python -m pytest --numprocesses 2 --dist loadgroup
+
+test-all: .venv-test/.ready
+	.venv-test/bin/python -m pytest --numprocesses 2 --dist loadgroup --long
+
+lint: .venv-test/.ready
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/pyright
+
+.venv-peers/.ready: requirements-peers.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-peers.txt
+	touch $@
+
+peers: .venv-peers/.ready
+
+bench: .venv-test/.ready .venv-peers/.ready
+	.venv-test/bin/python benchmarks/encoder.py --peers .venv-peers/bin/python
+
+clean:
+	rm -rf .venv-* .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,50 @@
+"""Options that several subcommands share, and how they read texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from albert_core.backends import BACKENDS
+
+__all__ = ["model_options", "read_texts"]
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--model, --backend, --device, --dtype, --json."""
+    options = (
+        click.option("--model", help="A folder, a hub id or the bundled model's name.  [default: the bundled model]"),
+        click.option(
+            "--backend", type=click.Choice([*BACKENDS, "all"]), help="[default: the first one installed]; all: side by side."
+        ),
+        click.option("--device", help='Where to run, for example "cpu", "cuda:0" or "0".'),
+        click.option("--dtype", help="float64, float32, bfloat16 or float16.  [default: the checkpoint's]"),
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
+    """The texts given as arguments, or the non-empty lines of a file or of standard input.
+
+    Raises:
+        click.UsageError: There is none.
+    """
+    if texts and file:
+        raise click.UsageError("expected texts or --file, got both")
+    if not texts and file is None and sys.stdin.isatty():
+        raise click.UsageError('expected a text, --file or standard input; for example: albert fill-mask "Paris is a [MASK]."')
+    if not texts:
+        from albert_core.text_files import read_lines
+
+        lines = read_lines([file]) if file else (line.rstrip("\n") for line in sys.stdin)
+        texts = tuple(line for line in lines if line.strip())
+    if not texts:
+        raise click.UsageError("expected at least one text, got none")
+    return list(texts)

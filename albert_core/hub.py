@@ -1,0 +1,208 @@
+"""Where the files of a model come from: a folder, the bundled model, or the hub.
+
+The hub is reached through huggingface_hub, which is imported only when a hub model is asked for. It compares the sizes
+of what it downloads over HTTP but not the contents; `_verify` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from albert_core.errors import DownloadError, NotFound
+from albert_core.safetensors_io import Checkpoint, read_checkpoint
+from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, read_index
+
+__all__ = ["BUNDLED_MODEL", "LOCATE_OPTIONS", "Source", "locate"]
+
+BUNDLED_MODEL = "albert-openstax"
+LOCATE_OPTIONS = ("revision", "subfolder", "cache_dir", "token", "local_files_only", "force_download")
+_BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+_ORGANISATION = "albert"  # what a name without an organisation belongs to
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class Source(ABC):
+    """One model's files, wherever they lie.
+
+    Attributes:
+        name: What the user asked for, with the organisation where that was left out.
+        kind: "folder", "bundled" or "hub".
+        folder: The folder, or None for a hub model.
+    """
+
+    kind: str
+    name: str
+    folder: Path | None = None
+
+    @abstractmethod
+    def file(self, filename: str) -> Path | None:
+        """The path of one file, downloaded where needed; None when this model has no such file.
+
+        Raises:
+            NotFound: The hub has no such model or revision.
+            DownloadError: It cannot be had: offline, gated, refused, or damaged on the way.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> Checkpoint:
+        """The weights, downloaded where needed.
+
+        Raises:
+            NotFound, DownloadError: As `file`, or there are no weights in safetensors format.
+            CheckpointError: They are malformed, unsafe or incomplete; see `read_checkpoint`.
+        """
+
+
+class _Folder(Source):
+    def __init__(self, name: str, kind: str, folder: Path) -> None:
+        self.name, self.kind, self.folder = name, kind, folder
+
+    def file(self, filename: str) -> Path | None:
+        path = Path(str(self.folder), filename)
+        return path if path.is_file() else None
+
+    def checkpoint(self) -> Checkpoint:
+        return read_checkpoint(str(self.folder))
+
+
+class _Hub(Source):
+    kind: ClassVar[str] = "hub"
+
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        self.name, self._options = name, options
+        self._offline = False
+        revision = f" --revision {options['revision']}" if options["revision"] else ""
+        self._command = f"hf download {name}{revision}"
+
+    def file(self, filename: str) -> Path | None:
+        path = self._download(filename)
+        if path is not None:
+            _verify(path, f"{self.name}/{filename}")
+        return path
+
+    def checkpoint(self) -> Checkpoint:
+        if (weights := self.file(WEIGHTS_NAME)) is not None:
+            return read_checkpoint(weights.parent)
+        if (index := self.file(INDEX_NAME)) is not None:
+            for shard in sorted(set(read_index(index).values())):
+                self.file(shard)
+            return read_checkpoint(index.parent)
+        if self._offline:
+            raise self._unreachable(WEIGHTS_NAME)
+        hint = f"to convert older weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
+        raise NotFound(self.name, None, f"has neither {WEIGHTS_NAME} nor {INDEX_NAME} on the hub", hint)
+
+    def _download(self, filename: str) -> Path | None:
+        from huggingface_hub import errors, hf_hub_download
+
+        endpoint = os.environ.get("HF_ENDPOINT") or None  # huggingface_hub itself reads it once, when imported
+        try:
+            return Path(hf_hub_download(self.name, filename, endpoint=endpoint, **self._options))
+        except errors.GatedRepoError:
+            hint = (
+                f"accept its conditions on its hub page, then `hf auth login`, or pass token=; then `{self._command}`"
+            )
+            raise DownloadError(self.name, filename, "a refusal: access to this model is gated", hint) from None
+        except errors.RepositoryNotFoundError:
+            hint = "check the name; a private model needs `hf auth login` or token="
+            raise NotFound(self.name, None, "is neither a folder nor a model on the hub", hint) from None
+        except errors.RevisionNotFoundError:
+            revision = self._options["revision"]
+            raise NotFound(self.name, None, f"has no revision {revision!r} on the hub") from None
+        except errors.LocalEntryNotFoundError as error:
+            self._offline = True
+            if self._in_cache():
+                return None
+            raise self._unreachable(filename) from error
+        except errors.EntryNotFoundError:
+            return None
+        except errors.HFValidationError as error:
+            raise NotFound(self.name, None, f"is neither a folder nor a hub id: {error}") from None
+        except Exception as error:  # the HTTP library behind huggingface_hub differs from version to version
+            raise DownloadError(self.name, filename, f"{type(error).__name__}: {error}", self._command) from error
+
+    def _in_cache(self) -> bool:
+        """Whether this revision was downloaded before, so that a file that is not there is one the model has not."""
+        from huggingface_hub import try_to_load_from_cache
+
+        path = "/".join(filter(None, [self._options["subfolder"], "config.json"]))
+        where = {key: self._options[key] for key in ("cache_dir", "revision")}
+        return isinstance(try_to_load_from_cache(self.name, path, **where), str)
+
+    def _unreachable(self, filename: str) -> DownloadError:
+        got = "neither a cached file nor a connection to the hub"
+        return DownloadError(self.name, filename, got, f"when online, run `{self._command}`")
+
+
+def locate(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    subfolder: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Source:
+    """Find a model by folder, by the bundled model's name, or by hub id, in this order.
+
+    Args:
+        name_or_path: Where or what it is. A name without an organisation means `albert/<name>` on the hub.
+        revision: Branch, tag or commit of a hub model.
+        subfolder: The folder inside of the model's that holds the files.
+        cache_dir: Where hub files are kept, if not in huggingface_hub's usual place.
+        token: Hub token, or True for the one that is logged in.
+        local_files_only: Never use the network.
+        force_download: Download even what is cached.
+
+    Raises:
+        NotFound: A path that is no folder. Whether a hub model exists shows when its first file is asked for.
+        ValueError: `local_files_only` and `force_download` contradict each other.
+    """
+    if local_files_only and force_download:
+        raise ValueError("local_files_only=True and force_download=True contradict each other")
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    if name and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        return _folder(name, "folder", path, subfolder)
+    if name == BUNDLED_MODEL:
+        return _folder(name, "bundled", _BUNDLED_FOLDER / name, None)
+    hub_id = name if "/" in name else f"{_ORGANISATION}/{name}"
+    if isinstance(name_or_path, Path) or path.is_absolute() or name[:1] in (".", "~") or not _HUB_ID.fullmatch(hub_id):
+        raise NotFound(name, None, _what_it_is(path))
+    options = {"revision": revision, "subfolder": subfolder, "cache_dir": cache_dir, "token": token}
+    return _Hub(hub_id, options | {"local_files_only": local_files_only, "force_download": force_download})
+
+
+def _folder(name: str, kind: str, folder: Path, subfolder: str | None) -> Source:
+    folder = folder / (subfolder or "")
+    if not folder.is_dir():
+        raise NotFound(folder, None, "expected a folder, there is none")
+    return _Folder(name, kind, folder)
+
+
+def _what_it_is(path: Path) -> str:
+    return "expected a folder, got a file" if os.path.isfile(path) else "expected a folder, there is none"  # noqa: PTH113
+
+
+def _verify(path: Path, url: str) -> None:
+    """Hold a cached file against its sha256, which is the name of its blob where the hub told one; drop what differs.
+
+    Raises:
+        DownloadError: The contents are not those that the hub promised.
+    """
+    if not path.is_symlink() or not _SHA256.fullmatch(want := path.readlink().name):
+        return
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+    if got != want:
+        blob = path.parent / path.readlink()
+        path.unlink()
+        blob.unlink(missing_ok=True)
+        raise DownloadError(url, f"the sha256 {want}", got, "damaged, and removed from the cache: download it again")

@@ -1,0 +1,214 @@
+"""The weights of a checkpoint folder: `model.safetensors`, or an index with the shards that it names.
+
+The names and the index are those of transformers, which opens the same folder. `open_safetensors` and
+`save_safetensors` handle a single file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from albert_core.atomic import write_file
+from albert_core.errors import AlbertError, NotFound, SaveError
+from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors
+from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, check_shards, read_index
+
+__all__ = [
+    "INDEX_NAME",
+    "WEIGHTS_NAME",
+    "Checkpoint",
+    "open_safetensors",
+    "read_checkpoint",
+    "save_safetensors",
+    "save_sharded",
+]
+
+FOREIGN_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt-best.index")
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class Checkpoint(Mapping[str, np.ndarray]):
+    """The tensors of a checkpoint folder, read one by one when asked for; a context manager.
+
+    Attributes:
+        path: `model.safetensors` or the index.
+        integrity: "verified" where the files carry digests, against which every read is checked; else "unverified".
+    """
+
+    def __init__(self, path: Path, readers: Mapping[str, Reader]) -> None:
+        self.path, self._readers = path, list(readers.values())
+        self._reader_of = {name: reader for reader in self._readers for name in reader}
+        verified = all(reader.integrity == "verified" for reader in self._readers)
+        self.integrity = "verified" if verified else "unverified"
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._reader_of[name].read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._reader_of
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reader_of)
+
+    def __len__(self) -> int:
+        return len(self._reader_of)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, known without reading it."""
+        return self._reader_of[name][name].shape
+
+    def dtype(self, name: str) -> np.dtype:
+        """A tensor's dtype, known without reading it."""
+        return self._reader_of[name][name].dtype
+
+    def verify(self) -> str:
+        """Read every tensor and drop it; returns `integrity`. See `Reader.verify`."""
+        for reader in self._readers:
+            reader.verify()
+        return self.integrity
+
+    def close(self) -> None:
+        """Close all files; arrays that were read stay."""
+        for reader in self._readers:
+            reader.close()
+
+
+def read_checkpoint(folder: str | Path) -> Checkpoint:
+    """Open the weights of a folder. All headers are checked now; tensors are read when asked for.
+
+    Args:
+        folder: Holds `model.safetensors`, which wins as in transformers, or `model.safetensors.index.json`.
+
+    Raises:
+        NotFound: It holds neither.
+        UnsafeContent: The index names a file outside of the folder; no file was opened.
+        FormatError: The index or a file is malformed, or they contradict each other.
+        MissingKeys: A shard, or a tensor that the index promises, is not there.
+        ResourceLimit, IntegrityError: As `open_safetensors`.
+    """
+    folder = Path(folder)
+    if (weights := folder / WEIGHTS_NAME).exists():
+        return Checkpoint(weights, {WEIGHTS_NAME: open_safetensors(weights)})
+    if not (index := folder / INDEX_NAME).exists():
+        raise _no_weights(folder)
+    weight_map = read_index(index)
+    with ExitStack() as opened:
+        shards = {
+            name: opened.enter_context(open_safetensors(folder / name))
+            for name in sorted(set(weight_map.values()))
+            if (folder / name).exists()
+        }
+        check_shards(index, weight_map, shards)
+        opened.pop_all()
+    return Checkpoint(index, shards)
+
+
+def _no_weights(folder: Path) -> NotFound:
+    foreign = [name for name in FOREIGN_WEIGHTS if (folder / name).exists()]
+    reason = f"holds neither {WEIGHTS_NAME} nor {INDEX_NAME}" + (f", but {', '.join(foreign)}" if foreign else "")
+    hint = f"convert it with `albert convert {folder} DEST`" if foreign else ""
+    return NotFound(folder, None, reason if folder.is_dir() else "there is no such folder", hint)
+
+
+def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shard_size: int | str = "5GB") -> None:
+    """Write the weights of a checkpoint into an existing folder.
+
+    What fits into one file becomes `model.safetensors`; otherwise shards and their index. A checkpoint that is there
+    already stays whole until the new one is: shards get names that are not taken, the file that a reader looks for is
+    replaced last, and only then the old files go.
+
+    Args:
+        folder: An existing folder, see `albert_core.atomic.write_folder`.
+        tensors: Arrays by name.
+        max_shard_size: Most bytes of tensors in one file, as a number or "500MB", "5GB", "2GiB". A tensor larger than
+            this gets a file of its own.
+
+    Raises:
+        ValueError: `max_shard_size` is no size.
+        FormatError: A name or dtype that the format cannot hold.
+        SaveError: The system refused; the old checkpoint still loads and nothing of the new one stays.
+    """
+    folder = Path(folder)
+    sizes = {name: np.asarray(array).nbytes for name, array in tensors.items()}
+    shards = _split(sizes, _bytes_of(max_shard_size))
+    old = _old_files(folder)
+    if len(shards) == 1:
+        save_safetensors(folder / WEIGHTS_NAME, tensors)
+        _remove(folder, old - {WEIGHTS_NAME})
+    else:
+        files = dict(zip(_free_names(folder, len(shards)), shards, strict=True))
+        _write_shards(folder, tensors, files, sum(sizes.values()))
+        _remove(folder, old - files.keys() - {INDEX_NAME})
+
+
+def _bytes_of(size: int | str) -> int:
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+        return size
+    match = re.fullmatch(r"(\d+)\s*([A-Z]*)", size.strip().upper()) if isinstance(size, str) else None
+    if match is None or match[2] not in _UNITS or int(match[1]) == 0:
+        raise ValueError(f'max_shard_size: expected a size such as "5GB" or a number of bytes > 0, got {size!r}')
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _split(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
+    """Names in sorted order, filled into shards one after the other."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name in sorted(sizes):
+        if shards[-1] and filled + sizes[name] > limit:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += sizes[name]
+    return shards
+
+
+def _free_names(folder: Path, number: int) -> list[str]:
+    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already."""
+    stems = ("model" if generation == 1 else f"model.{generation}" for generation in count(1))
+    series = ([f"{stem}-{i:05}-of-{number:05}.safetensors" for i in range(1, number + 1)] for stem in stems)
+    return next(names for names in series if not any((folder / name).exists() for name in names))
+
+
+def _write_shards(folder: Path, tensors: Mapping[str, np.ndarray], files: dict[str, list[str]], total: int) -> None:
+    weight_map = {name: file for file, names in files.items() for name in names}
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    try:
+        for file, names in files.items():
+            save_safetensors(folder / file, {name: tensors[name] for name in names})
+        write_file(folder / INDEX_NAME, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+    except BaseException:
+        _remove(folder, files.keys())
+        raise
+
+
+def _old_files(folder: Path) -> set[str]:
+    """Weight files of the checkpoint that is being replaced; an old index that cannot be trusted names none."""
+    old = {name for name in (WEIGHTS_NAME, INDEX_NAME) if (folder / name).exists()}
+    try:
+        shards = set(read_index(folder / INDEX_NAME).values()) if INDEX_NAME in old else set()
+    except AlbertError:
+        shards = set()
+    return old | {name for name in shards if name.endswith(".safetensors")}
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    try:
+        for name in sorted(names, key=lambda name: (name != INDEX_NAME, name)):  # the index before its shards
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise SaveError(error.filename, None, f"the old file could not be removed: {error.strerror}") from error

@@ -1,0 +1,75 @@
+"""A tokenizer's files: where they come from and how they are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from albert_core.errors import NotFound
+from albert_core.strict_json import parse_object
+from albert_core.tokenizer.special_tokens import SPECIAL_TOKENS
+
+__all__ = [
+    "CONFIG_FILE",
+    "MODEL_FILE",
+    "SPECIAL_TOKENS_FILE",
+    "TOKENIZER_FILE",
+    "VocabularyFile",
+    "json_bytes",
+    "read_options",
+]
+
+MODEL_FILE = "spiece.model"
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+
+# never taken from a file: paths and code are not data, the rest follows from the other files
+_IGNORED = ("vocab_file", "tokenizer_file", "auto_map", "name_or_path", "special_tokens_map_file", "tokenizer_class")
+
+
+class VocabularyFile(NamedTuple):
+    """A vocabulary file, read whole, so that a tokenizer outlives its files.
+
+    Args:
+        path: Where it stood.
+        content: Its bytes.
+    """
+
+    path: Path
+    content: bytes
+
+    @classmethod
+    def read(cls, path: str | Path) -> VocabularyFile:
+        """Read the file.
+
+        Raises:
+            NotFound: There is none.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise NotFound(path=path, reason="expected a vocabulary file, there is none")
+        return cls(path, path.read_bytes())
+
+
+def read_options(config: Path | None, special_tokens: Path | None) -> dict[str, Any]:
+    """A constructor's arguments from the JSON files beside a vocabulary; tokenizer_config.json wins.
+
+    Raises:
+        FormatError: A file is no JSON object.
+    """
+    tokens = {name: value for name, value in _read_json(special_tokens).items() if name in SPECIAL_TOKENS}
+    options = {name: value for name, value in _read_json(config).items() if name not in _IGNORED}
+    given = {name: value for name, value in options.items() if name not in SPECIAL_TOKENS or value is not None}
+    return {**tokens, **given}
+
+
+def _read_json(path: Path | None) -> dict[str, Any]:
+    return {} if path is None else parse_object(path.read_bytes(), path, "tokenizer options")
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """JSON as transformers writes it: sorted, indented, a line end at the end."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
