@@ -30,8 +30,9 @@ def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object]) 
         content: The bytes, or a function that writes them into a seekable binary file.
 
     Raises:
-        SaveError: The system refused (disk full, no permission, a folder in the way); the old file is untouched and
-            no temporary file stays.
+        SaveError: The system refused (disk full, no permission, a folder in the way). No temporary file stays, and the
+            old file is untouched, unless the very last step failed: then the new one is whole but may not outlive a
+            power cut.
     """
     target = Path(os.path.realpath(path))
     with _os_errors_as_save_error(target):

@@ -152,7 +152,7 @@ class NotFound(CheckpointError, FileNotFoundError):
 
 
 class SaveError(CheckpointError, OSError):
-    """A file or folder could not be written; what stood there before is untouched."""
+    """A file or folder could not be written; nothing half-written stays."""
 
     exit_code = 1
 

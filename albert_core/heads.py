@@ -32,7 +32,7 @@ class Head:
 
     Attributes:
         head_name: The class name without a backend's prefix.
-        summary: What the class is, one paragraph.
+        about: What the class is, one paragraph.
         parts: Attributes beside the encoder that hold parameters, as parts of the parameter table.
         pooling: Whether the head reads the pooler.
         signature: The inputs it takes.
@@ -41,7 +41,7 @@ class Head:
     """
 
     head_name: ClassVar[str]
-    summary: ClassVar[str]
+    about: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
     pooling: ClassVar[bool] = False
     signature: ClassVar[Signature]
@@ -62,7 +62,7 @@ class Head:
         super().__init_subclass__(**kwargs)
         if "head_name" in cls.__dict__ or not hasattr(cls, "head_name"):
             return  # a mixin of this file, or a base class of a backend
-        cls.__doc__ = cls.__doc__ or cls.summary
+        cls.__doc__ = cls.__doc__ or cls.about
         for name in _FORWARD_NAMES:
             inherited = next((base.__dict__[name] for base in cls.__mro__ if getattr(base, "framework", None) and name in base.__dict__), None)
             if inherited is not None:
@@ -108,7 +108,7 @@ class Model(Head):
     """The encoder with its optional pooler."""
 
     head_name = "AlbertModel"
-    summary = "ALBERT's encoder: factorised embeddings, then one layer per group applied again and again; hidden states out."
+    about = "ALBERT's encoder: factorised embeddings, then one layer per group applied again and again; hidden states out."
     pooling = True
     signature = _signature()
     output_class = outputs.BaseModelOutputWithPooling
@@ -118,7 +118,7 @@ class ForPreTraining(Head):
     """Masked LM and sentence order."""
 
     head_name = "AlbertForPreTraining"
-    summary = "ALBERT with both heads it was pretrained with: masked pieces and the order of two segments."
+    about = "ALBERT with both heads it was pretrained with: masked pieces and the order of two segments."
     parts = ("predictions", "sop_classifier")
     pooling = True
     signature = _signature("labels", "sentence_order_label", shapes=("BS",), last=("masked_positions",))
@@ -130,7 +130,7 @@ class ForMaskedLM(Head):
     """Masked LM."""
 
     head_name = "AlbertForMaskedLM"
-    summary = "ALBERT with the masked-LM head: a score for every piece at every position."
+    about = "ALBERT with the masked-LM head: a score for every piece at every position."
     parts = ("predictions",)
     signature = _signature("labels", shapes=("BS",), last=("masked_positions",))
     output_class = outputs.MaskedLMOutput
@@ -141,7 +141,7 @@ class ForSequenceClassification(Head):
     """A label for a text or a pair of texts."""
 
     head_name = "AlbertForSequenceClassification"
-    summary = "ALBERT with a classifier or regressor over the pooled first position (GLUE)."
+    about = "ALBERT with a classifier or regressor over the pooled first position (GLUE)."
     parts = ("classifier",)
     pooling = True
     signature = _signature("labels", shapes=("B", "BK"))
@@ -153,7 +153,7 @@ class ForMultipleChoice(Head):
     """One of several continuations."""
 
     head_name = "AlbertForMultipleChoice"
-    summary = "ALBERT with a score for each of several choices (RACE, SWAG); inputs are [B, C, S]."
+    about = "ALBERT with a score for each of several choices (RACE, SWAG); inputs are [B, C, S]."
     parts = ("choice_classifier",)
     pooling = True
     signature = _signature("labels", shapes=("B",), choices=True)
@@ -165,7 +165,7 @@ class ForTokenClassification(Head):
     """A label for each piece."""
 
     head_name = "AlbertForTokenClassification"
-    summary = "ALBERT with a classifier over every position (named entities)."
+    about = "ALBERT with a classifier over every position (named entities)."
     parts = ("classifier",)
     signature = _signature("labels", shapes=("BS",))
     output_class = outputs.TokenClassifierOutput
@@ -176,7 +176,7 @@ class ForQuestionAnswering(Head):
     """The span that answers a question."""
 
     head_name = "AlbertForQuestionAnswering"
-    summary = "ALBERT with scores for the first and the last piece of an answer (SQuAD)."
+    about = "ALBERT with scores for the first and the last piece of an answer (SQuAD)."
     parts = ("qa_outputs",)
     signature = _signature("start_positions", "end_positions")
     output_class = outputs.QuestionAnsweringModelOutput

@@ -10,12 +10,14 @@ import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from albert_core.errors import DownloadError, NotFound
 from albert_core.safetensors_io import Checkpoint, read_checkpoint
 from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, read_index
+from albert_core.strict_json import clip
 
 __all__ = ["BUNDLED_MODEL", "LOCATE_OPTIONS", "Source", "locate"]
 
@@ -62,23 +64,23 @@ class Source(ABC):
 class _Folder(Source):
     def __init__(self, name: str, kind: str, folder: Path) -> None:
         self.name, self.kind, self.folder = name, kind, folder
+        self._files = folder
 
     def file(self, filename: str) -> Path | None:
-        path = Path(str(self.folder), filename)
+        path = self._files / filename
         return path if path.is_file() else None
 
     def checkpoint(self) -> Checkpoint:
-        return read_checkpoint(str(self.folder))
+        return read_checkpoint(self._files)
 
 
 class _Hub(Source):
-    kind: ClassVar[str] = "hub"
-
     def __init__(self, name: str, options: dict[str, Any]) -> None:
-        self.name, self._options = name, options
+        self.name, self.kind, self._options = name, "hub", options
         self._offline = False
         revision = f" --revision {options['revision']}" if options["revision"] else ""
         self._command = f"hf download {name}{revision}"
+        self._retry = f"when online, run `{self._command}`"
 
     def file(self, filename: str) -> Path | None:
         path = self._download(filename)
@@ -94,7 +96,7 @@ class _Hub(Source):
                 self.file(shard)
             return read_checkpoint(index.parent)
         if self._offline:
-            raise self._unreachable(WEIGHTS_NAME)
+            raise self._unreachable(WEIGHTS_NAME, None)
         hint = f"to convert older weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
         raise NotFound(self.name, None, f"has neither {WEIGHTS_NAME} nor {INDEX_NAME} on the hub", hint)
 
@@ -105,9 +107,7 @@ class _Hub(Source):
         try:
             return Path(hf_hub_download(self.name, filename, endpoint=endpoint, **self._options))
         except errors.GatedRepoError:
-            hint = (
-                f"accept its conditions on its hub page, then `hf auth login`, or pass token=; then `{self._command}`"
-            )
+            hint = f"accept its conditions on its hub page, then `hf auth login` (or pass token=), `{self._command}`"
             raise DownloadError(self.name, filename, "a refusal: access to this model is gated", hint) from None
         except errors.RepositoryNotFoundError:
             hint = "check the name; a private model needs `hf auth login` or token="
@@ -119,13 +119,13 @@ class _Hub(Source):
             self._offline = True
             if self._in_cache():
                 return None
-            raise self._unreachable(filename) from error
+            raise self._unreachable(filename, error.__cause__) from error
         except errors.EntryNotFoundError:
             return None
         except errors.HFValidationError as error:
             raise NotFound(self.name, None, f"is neither a folder nor a hub id: {error}") from None
         except Exception as error:  # the HTTP library behind huggingface_hub differs from version to version
-            raise DownloadError(self.name, filename, f"{type(error).__name__}: {error}", self._command) from error
+            raise DownloadError(self.name, filename, f"{type(error).__name__}: {error}", self._retry) from error
 
     def _in_cache(self) -> bool:
         """Whether this revision was downloaded before, so that a file that is not there is one the model has not."""
@@ -135,9 +135,9 @@ class _Hub(Source):
         where = {key: self._options[key] for key in ("cache_dir", "revision")}
         return isinstance(try_to_load_from_cache(self.name, path, **where), str)
 
-    def _unreachable(self, filename: str) -> DownloadError:
-        got = "neither a cached file nor a connection to the hub"
-        return DownloadError(self.name, filename, got, f"when online, run `{self._command}`")
+    def _unreachable(self, filename: str, cause: BaseException | None) -> DownloadError:
+        got = "neither a cached file nor a connection to the hub" + (f": {clip(str(cause))}" if cause else "")
+        return DownloadError(self.name, filename, got, self._retry)
 
 
 def locate(
@@ -175,7 +175,8 @@ def locate(
         return _folder(name, "bundled", _BUNDLED_FOLDER / name, None)
     hub_id = name if "/" in name else f"{_ORGANISATION}/{name}"
     if isinstance(name_or_path, Path) or path.is_absolute() or name[:1] in (".", "~") or not _HUB_ID.fullmatch(hub_id):
-        raise NotFound(name, None, _what_it_is(path))
+        kind = "got a file" if os.path.isfile(path) else "there is none"  # noqa: PTH113 - as above
+        raise NotFound(name, None, f"expected a folder, {kind}")
     options = {"revision": revision, "subfolder": subfolder, "cache_dir": cache_dir, "token": token}
     return _Hub(hub_id, options | {"local_files_only": local_files_only, "force_download": force_download})
 
@@ -185,10 +186,6 @@ def _folder(name: str, kind: str, folder: Path, subfolder: str | None) -> Source
     if not folder.is_dir():
         raise NotFound(folder, None, "expected a folder, there is none")
     return _Folder(name, kind, folder)
-
-
-def _what_it_is(path: Path) -> str:
-    return "expected a folder, got a file" if os.path.isfile(path) else "expected a folder, there is none"  # noqa: PTH113
 
 
 def _verify(path: Path, url: str) -> None:
@@ -202,7 +199,9 @@ def _verify(path: Path, url: str) -> None:
     with path.open("rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != want:
-        blob = path.parent / path.readlink()
-        path.unlink()
-        blob.unlink(missing_ok=True)
-        raise DownloadError(url, f"the sha256 {want}", got, "damaged, and removed from the cache: download it again")
+        with suppress(OSError):  # a cache may be read-only
+            (path.parent / path.readlink()).unlink()
+            path.unlink()
+        raise DownloadError(
+            url, f"the sha256 {want}", got, "damaged on the way or in the cache: use force_download=True"
+        )

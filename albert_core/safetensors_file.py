@@ -32,7 +32,7 @@ def open_safetensors(path: str | Path) -> Reader:
         path: The file; what it is called does not matter.
 
     Raises:
-        NotFound: There is no such file.
+        NotFound: There is no such file, or it may not be read.
         FormatError: It is no safetensors file, or a malformed one.
         ResourceLimit: It declares sizes beyond a limit.
         IntegrityError: The tensors are not those its digests were made of.
@@ -42,7 +42,10 @@ def open_safetensors(path: str | Path) -> Reader:
         raise NotFound(path, None, "expected a safetensors file, there is none")
     if not path.is_file():  # opening a pipe would wait for ever
         raise FormatError(path, None, "expected a safetensors file, got a folder or a device")
-    file = path.open("rb", buffering=0)
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise NotFound(path, None, f"could not be opened: {error.strerror}") from error
     try:
         return Reader(file, path)
     except BaseException:

@@ -186,13 +186,18 @@ def _free_names(folder: Path, number: int) -> list[str]:
 
 def _write_shards(folder: Path, tensors: Mapping[str, np.ndarray], files: dict[str, list[str]], total: int) -> None:
     weight_map = {name: file for file, names in files.items() for name in names}
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    fields = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    index, text = folder / INDEX_NAME, (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode()
     try:
         for file, names in files.items():
             save_safetensors(folder / file, {name: tensors[name] for name in names})
-        write_file(folder / INDEX_NAME, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+        write_file(index, text)
     except BaseException:
-        _remove(folder, files.keys())
+        written = index.exists() and index.read_bytes() == text  # only its fsync failed
+        if not written:
+            _remove(folder, files.keys())
+        elif (folder / WEIGHTS_NAME).exists():  # the old file is still the one that counts
+            _remove(folder, {INDEX_NAME, *files})
         raise
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from albert_core.errors import FormatError, MissingKeys, ResourceLimit, UnsafeContent
+from albert_core.errors import FormatError, MissingKeys, NotFound, ResourceLimit, UnsafeContent
 from albert_core.sniff import looks_like
 from albert_core.strict_json import clip, parse_object
 
@@ -30,6 +30,7 @@ def read_index(path: str | Path) -> dict[str, str]:
         The shard's file name by tensor name.
 
     Raises:
+        NotFound: It may not be read.
         FormatError: It is no index: not JSON, no `weight_map`, a name that is no string.
         ResourceLimit: It is larger than any index.
         UnsafeContent: A shard is not a plain file name, or is a link that leaves the folder.
@@ -45,7 +46,10 @@ def _weight_map(path: Path) -> dict[str, str]:
         raise FormatError(path, None, "expected an index file, got a folder or a device")
     if (size := path.stat().st_size) > MAX_INDEX:
         raise ResourceLimit(path, None, f"expected an index of at most {MAX_INDEX} bytes, got {size}")
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotFound(path, None, f"could not be opened: {error.strerror}") from error
     if not data.lstrip().startswith(b"{") and (found := looks_like(data[:100])) is not None:
         raise FormatError(path, None, f"expected an index in JSON, got {found[0]}", found[1])
     weight_map: Any = parse_object(data, path, "index").get("weight_map")

@@ -90,11 +90,11 @@ def train_tokenizer(
         input_sentence_size=max_lines,
         num_threads=num_threads,
     )
-    options = {"do_lower_case": do_lower_case, "remove_space": remove_space, "keep_accents": keep_accents}
+    options: dict[str, Any] = {**vars(preprocess), "model_max_length": model_max_length}
     with write_folder(output_dir) as folder:
         write_file(folder / MODEL_FILE, model)
-        AlbertTokenizer(folder / MODEL_FILE, **options, model_max_length=model_max_length).save_pretrained(folder)
-    return AlbertTokenizer(Path(output_dir) / MODEL_FILE, **options, model_max_length=model_max_length)
+        AlbertTokenizer(folder / MODEL_FILE, **options).save_pretrained(folder)
+    return AlbertTokenizer(Path(output_dir) / MODEL_FILE, **options)
 
 
 def _check_arguments(paths: list[str | Path], vocab_size: int, character_coverage: float) -> None:

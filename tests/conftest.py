@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in a test reaches a network
 
+from albert_core import reference
 from albert_core.backends import BACKENDS, require
 from albert_core.config import AlbertConfig
 
@@ -146,6 +147,46 @@ def assert_close(got: Mapping[str, Any], oracle: Mapping[str, Any], bound: float
         for place, (mine, theirs) in enumerate(pairs):
             error = rho(mine, theirs)
             assert error <= bound, f"{name}[{place}]: rho {error:.3g} > {bound:.3g}"
+
+
+def assert_gradients_close(got: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray], bound: float) -> None:
+    """Each gradient within `bound` of its oracle; one that is zero in theory, as the key bias', on the scale of the rest."""
+    assert got.keys() == oracle.keys()
+    scales = {name: np.sqrt(np.mean(np.square(value, dtype=np.float64))) for name, value in oracle.items()}
+    largest = max(scales.values())
+    for name, expected in oracle.items():
+        scale = scales[name] if scales[name] > 1e-10 * largest else largest
+        error = np.sqrt(np.mean(np.square(np.asarray(got[name], np.float64) - expected))) / scale
+        assert error <= bound, f"gradient of {name}: rho {error:.3g} > {bound:.3g}"
+
+
+def oracle_gradients(
+    config: AlbertConfig, state: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray], head: str
+) -> dict[str, np.ndarray]:
+    """float64 gradients of the reference's loss by canonical name; tied names are one parameter.
+
+    The word embeddings' pad row gets no gradient from its lookup, which the reference knows nothing about: its lookup
+    reads a copy of the table with that row held still.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    words = "albert.embeddings.word_embeddings.weight"
+    pooling = any(name.startswith("albert.pooler") for name in state)
+    with jax.enable_x64(True):
+        free = {n: jnp.asarray(v) for n, v in state.items() if "decoder" not in n}
+        given = {n: jnp.asarray(v) for n, v in inputs.items()}
+
+        def loss(parameters: dict[str, Any]) -> Any:
+            table = parameters[words]
+            if "inputs_embeds" not in given:
+                still = table if config.pad_token_id is None else table.at[config.pad_token_id].set(state[words][config.pad_token_id])
+                given_now = {k: v for k, v in given.items() if k != "input_ids"} | {"inputs_embeds": still[given["input_ids"]]}
+            else:
+                given_now = given
+            return reference.forward(config, parameters, given_now, head, pooling, xp=jnp)["loss"]
+
+        return {n: np.asarray(g) for n, g in jax.grad(loss)(free).items()}
 
 
 def batch(config: AlbertConfig, seed: int = 0, batch_size: int = 3, length: int = 7) -> dict[str, np.ndarray]:

@@ -1,1 +1,90 @@
-"""The NumPy reference against float64 numbers of transformers 4.57.6, made once by tests/golden/make_golden.py."""
+"""The NumPy reference against float64 numbers that transformers 4.57.6 gave; see tests/golden.
+
+The reference itself is the oracle of every other parity test, forward and, through jax.grad, backward.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import GATE, assert_close, assert_gradients_close, oracle_gradients, rho
+
+from albert_core import reference
+from albert_core.config import AlbertConfig
+from albert_core.heads import HEADS
+from albert_core.parameters import PREFIX, parameter_table
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+from cases import CASES, Case, make_inputs, make_state, read_golden
+
+FORWARD = GATE["float64"]["forward"]
+
+
+def canonical(name: str, head: str) -> str:
+    """A stored name with the encoder's prefix, which transformers leaves out in a bare encoder."""
+    return PREFIX + name if head == "AlbertModel" else name
+
+
+def prepared(case: Case) -> tuple[AlbertConfig, dict[str, np.ndarray], dict[str, np.ndarray], bool]:
+    """Config, canonical weights, inputs, and whether there is a pooler."""
+    config = AlbertConfig(**case.config)
+    pooling = HEADS[case.head].pooling and case.add_pooling_layer
+    table = parameter_table(config, HEADS[case.head].all_parts(pooling))
+    drawn = make_state({n: p.shape for n, p in table.items()}, case.seed, config.pad_token_id)
+    return config, drawn, make_inputs(case), pooling
+
+
+def fields(golden: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Stored numbers as output fields, with `hidden_states.0`, ... collected into tuples."""
+    found: dict[str, Any] = {}
+    for name, value in golden.items():
+        field, _, place = name.partition(".")
+        if field == "grad":
+            continue
+        found[field] = (*found.get(field, ()), (int(place), value)) if place else value
+    return {k: tuple(v for _, v in sorted(x, key=lambda e: e[0])) if isinstance(x, tuple) else x for k, x in found.items()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_forward(case: Case) -> None:
+    config, state, inputs, pooling = prepared(case)
+    got = reference.forward(config, state, inputs, case.head, pooling)
+    expected = fields(read_golden(case))
+    assert expected, "nothing stored for this case"
+    assert_close(got, expected, FORWARD)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.has_loss], ids=lambda case: case.name)
+def test_gradients(case: Case) -> None:
+    config, state, inputs, _ = prepared(case)
+    found = oracle_gradients(config, state, inputs, case.head)
+    stored = {canonical(n.removeprefix("grad."), case.head): v for n, v in read_golden(case).items() if n.startswith("grad.")}
+    assert_gradients_close(found, stored, GATE["float64"]["gradient"])
+
+
+def test_all_labels_ignored_gives_zero() -> None:
+    (case,) = [c for c in CASES if c.ignored]
+    config, state, inputs, _ = prepared(case)
+    assert reference.forward(config, state, inputs, case.head)["loss"] == 0.0
+
+
+def test_masked_positions_are_a_selection_of_all() -> None:
+    case = next(c for c in CASES if c.name == "masked_lm")
+    config, state, inputs, _ = prepared(case)
+    everything = reference.forward(config, state, inputs, case.head)
+    positions = np.array([[1, 4], [0, 8], [3, 3]])
+    labels = np.take_along_axis(inputs["labels"], positions, axis=1)
+    some = reference.forward(config, state, {**inputs, "labels": labels, "masked_positions": positions}, case.head)
+    assert rho(some["logits"], np.take_along_axis(everything["logits"], positions[..., None], axis=1)) < 1e-15
+
+
+def test_a_row_that_is_all_masked_attends_uniformly() -> None:
+    case = next(c for c in CASES if c.name == "model_one_group")
+    config, state, inputs, _ = prepared(case)
+    inputs["attention_mask"] = np.zeros_like(inputs["input_ids"])
+    attentions = reference.forward(config, state, inputs)["attentions"]
+    assert all(np.array_equal(a, np.full_like(a, 1 / a.shape[-1])) for a in attentions)

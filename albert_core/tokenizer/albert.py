@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from albert_core.errors import TokenizerError
-from albert_core.tokenizer.encoding import Encoding, check_side
+from albert_core.tokenizer.encoding import TextEncoding, check_side
 from albert_core.tokenizer.engine import Engine
 from albert_core.tokenizer.files import (
     CONFIG_FILE,
@@ -18,14 +18,14 @@ from albert_core.tokenizer.files import (
     read_options,
 )
 from albert_core.tokenizer.preprocessing import Preprocessing
-from albert_core.tokenizer.special_tokens import SPECIAL_TOKENS, SpecialToken
+from albert_core.tokenizer.special_tokens import SPECIAL_TOKENS, SpecialToken, require_special_tokens
 
 __all__ = ["AlbertTokenizer", "AlbertTokenizerBase", "AlbertTokenizerFast"]
 
 _UNLIMITED = int(1e30)  # what transformers writes when nobody gave a length
 
 
-class AlbertTokenizerBase(Encoding):
+class AlbertTokenizerBase(TextEncoding):
     """ALBERT's tokenizer: Google's rule, and transformers' quote rule, over a sentencepiece unigram model."""
 
     slow: ClassVar[bool]
@@ -57,7 +57,8 @@ class AlbertTokenizerBase(Encoding):
 
         Args:
             vocab_file: A spiece.model.
-            tokenizer_file: A tokenizer.json; only AlbertTokenizerFast reads one, and then its ids hold.
+            tokenizer_file: A tokenizer.json; only AlbertTokenizerFast reads one. Then its ids hold: how it cleans text
+                stands in it, and the next three options change nothing.
             do_lower_case: Lower-case the text.
             remove_space: Drop white space at both ends and join words by single spaces.
             keep_accents: Keep combining marks; otherwise text is decomposed (NFKD) and loses them.
@@ -68,19 +69,19 @@ class AlbertTokenizerBase(Encoding):
             pad_token: Fills rows of a batch.
             cls_token: Starts a row.
             mask_token: Stands for a token to be predicted; swallows the white space before it.
-            sp_model_kwargs: Subword sampling of sentencepiece, AlbertTokenizer only: enable_sampling, nbest_size, alpha.
+            sp_model_kwargs: Subword sampling, AlbertTokenizer only: enable_sampling, nbest_size, alpha.
             model_max_length: Longest row of the model, in tokens; none if None.
             padding_side: "right"; "left" is refused, because ALBERT counts positions from the left.
             truncation_side: "right" or "left", the side that loses tokens.
             clean_up_tokenization_spaces: Default of `decode`.
-            digit_comma: Whether the digit-comma rule is applied after a tokenizer.json; None means that of a spiece.model
-                it is and that of a tokenizer.json, whose ids hold, it is not.
+            digit_comma: Apply the digit-comma rule after the pieces are cut; None means no for a tokenizer.json, whose
+                ids hold, else yes.
             **extra: Other keys of a tokenizer_config.json, kept and written back.
 
         Raises:
             NotFound: A file does not exist.
-            TokenizerError: A file cannot be read, an option is none that a tokenizer can have, or the vocabulary lacks a
-                special token.
+            TokenizerError: A file cannot be read, an option is none that a tokenizer can have, or the vocabulary
+                lacks a special token.
             ValueError: `padding_side` is not "right".
         """
         check_side(padding_side)
@@ -90,6 +91,8 @@ class AlbertTokenizerBase(Encoding):
                 raise TokenizerError(None, f"{name}: expected True or False, got {value!r}")
         if truncation_side not in ("left", "right"):
             raise TokenizerError(None, f"truncation_side: expected 'left' or 'right', got {truncation_side!r}")
+        if not isinstance(sp_model_kwargs, dict | None):
+            raise TokenizerError(None, f"sp_model_kwargs: expected a dict, got {sp_model_kwargs!r}")
         tokens = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
         self.special_tokens = {n: SpecialToken.of(n, t) for n, t in zip(SPECIAL_TOKENS, tokens, strict=True)}
         self.preprocess = Preprocessing(**flags)
@@ -99,12 +102,11 @@ class AlbertTokenizerBase(Encoding):
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
         self.digit_comma = tokenizer_file is None if digit_comma is None else bool(digit_comma)
         self.extra = extra
-        self.vocab_file = None if vocab_file is None else VocabularyFile.read(vocab_file)
-        self.tokenizer_file = None if tokenizer_file is None else VocabularyFile.read(tokenizer_file)
+        self.vocab_file, self.tokenizer_file = vocab_file, tokenizer_file
+        self._spiece = None if vocab_file is None else VocabularyFile.read(vocab_file)
+        self._json = None if tokenizer_file is None else VocabularyFile.read(tokenizer_file)
         self.engine = self._make_engine()
-        for name, token in self.special_tokens.items():
-            if token.content not in self.engine.ids:
-                raise TokenizerError(self._path(), f"expected a vocabulary with the {name} {token.content!r}")
+        require_special_tokens(self.special_tokens, self.engine.ids, self._path())
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
@@ -112,7 +114,7 @@ class AlbertTokenizerBase(Encoding):
 
         Args:
             name_or_path: Where the files are: spiece.model or tokenizer.json, tokenizer_config.json,
-                special_tokens_map.json.
+                special_tokens_map.json. A tokenizer.json that was not written here wins over the spiece.model.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and
                 arguments of the constructor, which win over the files'.
 
@@ -125,15 +127,17 @@ class AlbertTokenizerBase(Encoding):
 
         source = locate(name_or_path, **{key: options.pop(key) for key in LOCATE_OPTIONS if key in options})
         config = source.file(CONFIG_FILE)
+        options = {**read_options(config, source.file(SPECIAL_TOKENS_FILE)), **options}
         files = {"vocab_file": source.file(MODEL_FILE)}
-        if not cls.slow:
+        ours = files["vocab_file"] and options.get("digit_comma")  # then built anew, so that options act
+        if not (cls.slow or ours):
             files["tokenizer_file"] = source.file(TOKENIZER_FILE)
         if not any(files.values()):
             has = " (its vocab.txt holds a WordPiece vocabulary, another kind)" if source.file("vocab.txt") else ""
             wanted = MODEL_FILE if cls.slow else f"{MODEL_FILE} or {TOKENIZER_FILE}"
             raise TokenizerError(name_or_path, f"expected a {wanted}, there is none{has}")
         try:
-            return cls(**{**read_options(config, source.file(SPECIAL_TOKENS_FILE)), **files, **options})
+            return cls(**{**options, **files})
         except TokenizerError as error:
             if error.facts["path"] is None and config is not None:
                 raise TokenizerError(config, error.facts["reason"]) from error
@@ -184,12 +188,9 @@ class AlbertTokenizerBase(Encoding):
     def _make_engine(self) -> Engine:
         raise NotImplementedError
 
-    def _tokenizer_json(self) -> str:
-        raise NotImplementedError
-
     def _vocabulary_files(self) -> dict[str, bytes]:
-        spiece = {MODEL_FILE: self.vocab_file.content} if self.vocab_file else {}
-        return {**spiece, TOKENIZER_FILE: self._tokenizer_json().encode()}
+        spiece = {MODEL_FILE: self._spiece.content} if self._spiece else {}
+        return {**spiece, TOKENIZER_FILE: self.engine.to_json().encode()}
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -209,8 +210,16 @@ class AlbertTokenizerBase(Encoding):
         return {name: token.as_json(name) for name, token in self.special_tokens.items()}
 
     def _path(self) -> Path | None:
-        file = self.vocab_file if self.slow else self.tokenizer_file or self.vocab_file
+        file = self._spiece if self.slow else self._json or self._spiece
         return file and file.path
+
+
+def _length(value: Any) -> int:
+    if value is None:
+        return _UNLIMITED
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise TokenizerError(None, f"model_max_length: expected a positive number of tokens, got {value!r}")
+    return int(value)
 
 
 class AlbertTokenizer(AlbertTokenizerBase):
@@ -221,22 +230,17 @@ class AlbertTokenizer(AlbertTokenizerBase):
     def _make_engine(self) -> Engine:
         from albert_core.tokenizer.sentencepiece_engine import SentencePieceEngine
 
-        if self.vocab_file is None:
+        if self._spiece is None:
             raise TokenizerError(None, "vocab_file: expected a spiece.model, got none")
-        tokens = self.special_tokens.values()
-        return SentencePieceEngine(self.vocab_file, self.preprocess, tokens, self.sp_model_kwargs)
-
-    def _tokenizer_json(self) -> str:
-        from albert_core.tokenizer.conversion import build_tokenizer
-
-        assert self.vocab_file is not None
-        return build_tokenizer(self.vocab_file, self.preprocess, self.special_tokens).to_str(pretty=True)
+        return SentencePieceEngine(self._spiece, self.preprocess, self.special_tokens, self.sp_model_kwargs)
 
 
 class AlbertTokenizerFast(AlbertTokenizerBase):
     """ALBERT's tokenizer on the tokenizers library.
 
-    From a spiece.model it gives the ids of AlbertTokenizer, from a tokenizer.json that file's ids.
+    From a spiece.model it gives the ids of AlbertTokenizer, from a tokenizer.json that file's ids. Two differences
+    remain: where two ways to cut a word score exactly the same ("000" as "0" "00" or "00" "0"), rounding decides, and
+    the libraries round differently; and with `keep_accents` an accent right after a no-break space is lost.
     """
 
     slow = False
@@ -247,14 +251,11 @@ class AlbertTokenizerFast(AlbertTokenizerBase):
 
         if self.sp_model_kwargs:
             raise TokenizerError(None, "sp_model_kwargs: expected none, only AlbertTokenizer samples subwords")
-        if self.tokenizer_file is not None:
-            tokenizer = load_tokenizer_json(self.tokenizer_file)
-        elif self.vocab_file is not None:
-            tokenizer = build_tokenizer(self.vocab_file, self.preprocess, self.special_tokens)
+        if self._json is not None:
+            tokenizer = load_tokenizer_json(self._json)
+        elif self._spiece is not None:
+            tokenizer = build_tokenizer(self._spiece, self.preprocess, self.special_tokens)
         else:
             raise TokenizerError(None, "vocab_file: expected a spiece.model or a tokenizer_file, got neither")
         lower = self.preprocess.do_lower_case
         return TokenizersEngine(tokenizer, self._path(), self.special_tokens, lower, self.digit_comma)
-
-    def _tokenizer_json(self) -> str:
-        return self.engine.tokenizer.to_str(pretty=True)

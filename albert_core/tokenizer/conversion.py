@@ -16,7 +16,7 @@ from albert_core.errors import TokenizerError
 from albert_core.tokenizer.files import VocabularyFile
 from albert_core.tokenizer.preprocessing import WORD_START, Preprocessing
 from albert_core.tokenizer.sentencepiece_engine import load_sentencepiece
-from albert_core.tokenizer.special_tokens import SpecialToken
+from albert_core.tokenizer.special_tokens import SpecialToken, require_special_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -40,7 +40,7 @@ def build_tokenizer(
         special_tokens: Tokens that are cut out of the text first, by attribute name.
 
     Raises:
-        TokenizerError: The file is no unigram sentencepiece model.
+        TokenizerError: The file is no unigram sentencepiece model, or lacks a special token.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -50,6 +50,7 @@ def build_tokenizer(
     if model_type != _UNIGRAM:
         raise TokenizerError(file.path, f"expected a unigram model (type 1), got type {model_type}")
     pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))]
+    require_special_tokens(special_tokens, {piece for piece, _ in pieces}, file.path)
     metaspace = {"replacement": WORD_START, "prepend_scheme": "always", "split": _split_at_words(pieces)}
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=model.unk_id(), byte_fallback=False))
     tokenizer.normalizer = _normalizer(preprocess, _field(_field(file.content, _NORMALIZER_SPEC), _CHARSMAP))

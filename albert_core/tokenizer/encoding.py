@@ -11,12 +11,12 @@ from albert_core.tokenizer.engine import Encoded
 from albert_core.tokenizer.text_inputs import Sample, samples_of, well_formed
 from albert_core.tokenizer.vocabulary import Vocabulary
 
-__all__ = ["Encoding", "check_side"]
+__all__ = ["TextEncoding", "check_side"]
 
 _NO_LENGTH = 10**9  # a model_max_length above it means that nobody gave one
 
 
-class Encoding(Vocabulary):
+class TextEncoding(Vocabulary):
     """The part of a tokenizer that builds model inputs."""
 
     model_max_length: int
@@ -214,7 +214,7 @@ class Encoding(Vocabulary):
         if add_special:
             ids = self.build_inputs_with_special_tokens(*parts)
             types = self.create_token_type_ids_from_sequences(*parts)
-            special = self.get_special_tokens_mask(*parts)
+            special = self.get_special_tokens_mask(parts[0], parts[1] if len(parts) > 1 else None)
             offsets = [(0, 0), *(span for text in spans for span in [*text, (0, 0)])]
         else:
             ids = [number for part in parts for number in part]

@@ -27,7 +27,15 @@ CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 
 # never taken from a file: paths and code are not data, the rest follows from the other files
-_IGNORED = ("vocab_file", "tokenizer_file", "auto_map", "name_or_path", "special_tokens_map_file", "tokenizer_class")
+_IGNORED = (
+    "self",
+    "vocab_file",
+    "tokenizer_file",
+    "auto_map",
+    "name_or_path",
+    "special_tokens_map_file",
+    "tokenizer_class",
+)
 
 
 class VocabularyFile(NamedTuple):

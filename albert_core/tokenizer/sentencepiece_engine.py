@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from albert_core.errors import TokenizerError
@@ -27,6 +27,8 @@ def load_sentencepiece(file: VocabularyFile, sp_model_kwargs: dict[str, Any] | N
     options = sp_model_kwargs or {}
     if unknown := set(options) - _SAMPLING:
         raise TokenizerError(None, f"sp_model_kwargs: expected keys of {sorted(_SAMPLING)}, got {sorted(unknown)}")
+    if not file.content:
+        raise TokenizerError(file.path, "expected a sentencepiece model, got an empty file")
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=file.content, **options)
     except (OSError, RuntimeError, TypeError) as error:
@@ -39,7 +41,7 @@ class SentencePieceEngine:
     Args:
         file: The spiece.model.
         preprocess: How text is cleaned.
-        special_tokens: The tokens that are cut out of the text first.
+        special_tokens: The tokens that are cut out of the text first, by attribute name.
         sp_model_kwargs: Options of subword sampling for SentencePieceProcessor.
     """
 
@@ -47,24 +49,20 @@ class SentencePieceEngine:
         self,
         file: VocabularyFile,
         preprocess: Preprocessing,
-        special_tokens: Iterable[SpecialToken],
+        special_tokens: Mapping[str, SpecialToken],
         sp_model_kwargs: dict[str, Any] | None = None,
     ) -> None:
         self._model = load_sentencepiece(file, sp_model_kwargs)
-        self._preprocess = preprocess
-        self._splitter = SpecialTokenSplitter(special_tokens, preprocess.do_lower_case)
+        self._file, self._preprocess, self._special_tokens = file, preprocess, special_tokens
+        self._splitter = SpecialTokenSplitter(special_tokens.values(), preprocess.do_lower_case)
         self.tokens: list[str] = self._model.id_to_piece(list(range(len(self._model))))
-        self.ids = {token: number for number, token in enumerate(self.tokens)}
-        self._unk = self._model.unk_id()
+        self.ids: dict[str, int] = {token: number for number, token in enumerate(self.tokens)}
+        self.vocab_size = len(self.tokens)
+        self._unk: int = self._model.unk_id()
         self._digit_comma = digit_comma_ids(self.ids, self._unk)
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of pieces in the model."""
-        return len(self.tokens)
-
     def encode(self, texts: list[str], offsets: bool = False) -> list[Encoded]:
-        """Ids of each text, special tokens in the text included, none added.
+        """See `Engine`.
 
         Raises:
             TokenizerError: Offsets were asked for.
@@ -74,11 +72,17 @@ class SentencePieceEngine:
         return [Encoded(self._encode(text)) for text in texts]
 
     def tokenize(self, text: str) -> list[str]:
-        """Pieces as they stand in the cleaned text; an unknown one is its own text."""
+        """See `Engine`."""
         pieces: list[str] = []
         for place, part in enumerate(self._splitter.split(self._splitter.fold_case(text))):
             pieces += [part] if place % 2 else self._pieces(self._preprocess(part))
         return pieces
+
+    def to_json(self) -> str:
+        """See `Engine`."""
+        from albert_core.tokenizer.conversion import build_tokenizer
+
+        return build_tokenizer(self._file, self._preprocess, self._special_tokens).to_str(pretty=True)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from albert_core.errors import TokenizerError
 
-__all__ = ["SPECIAL_TOKENS", "SpecialToken", "SpecialTokenSplitter"]
+__all__ = ["SPECIAL_TOKENS", "SpecialToken", "SpecialTokenSplitter", "require_special_tokens"]
 
 SPECIAL_TOKENS = {
     "bos_token": "[CLS]",
@@ -59,6 +60,17 @@ class SpecialToken:
             return self.content
         binding = {"lstrip": self.lstrip, "rstrip": self.rstrip, "normalized": False, "single_word": False}
         return {"__type": "AddedToken", "content": self.content, "special": True, **binding}
+
+
+def require_special_tokens(tokens: Mapping[str, SpecialToken], vocabulary: Container[str], path: Path | None) -> None:
+    """Check that a vocabulary has every special token.
+
+    Raises:
+        TokenizerError: It lacks one; names it and the file.
+    """
+    for name, token in tokens.items():
+        if token.content not in vocabulary:
+            raise TokenizerError(path, f"expected a vocabulary with the {name} {token.content!r}")
 
 
 class SpecialTokenSplitter:

@@ -75,7 +75,7 @@ class TokenizersEngine:
         self.tokenizer = tokenizer
         self._path = path
         self._fold_case = SpecialTokenSplitter(special_tokens.values(), do_lower_case).fold_case if digit_comma else str
-        self.vocab_size = tokenizer.get_vocab_size(with_added_tokens=False)
+        self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=False)
         self.ids: dict[str, int] = tokenizer.get_vocab()
         self.tokens = [tokenizer.id_to_token(i) or "" for i in range(max(self.ids.values(), default=-1) + 1)]
         self._added = frozenset(tokenizer.get_added_tokens_decoder())
@@ -84,16 +84,20 @@ class TokenizersEngine:
         self._resplits: dict[str, list[str]] = {}
 
     def encode(self, texts: list[str], offsets: bool = False) -> list[Encoded]:
-        """Ids of each text, special tokens in the text included, none added; offsets if asked for."""
+        """See `Engine`."""
         with library_errors(self._path):
             found = self.tokenizer.encode_batch([self._fold_case(text) for text in texts], add_special_tokens=False)
         return [self._encoded(encoding, offsets) for encoding in found]
 
     def tokenize(self, text: str) -> list[str]:
-        """Pieces as they stand in the cleaned text; an unknown one is its own text."""
+        """See `Engine`."""
         with library_errors(self._path):
             encoding = self.tokenizer.encode(self._fold_case(text), add_special_tokens=False)
         return [piece for pieces, _ in self._pieces(encoding) for piece in pieces]
+
+    def to_json(self) -> str:
+        """See `Engine`."""
+        return self.tokenizer.to_str(pretty=True)
 
     def _encoded(self, encoding: Encoding, offsets: bool) -> Encoded:
         ids: list[int] = encoding.ids

@@ -31,7 +31,7 @@ from zlib import crc32
 import numpy as np
 
 FOLDER = Path(__file__).parent
-SCALE = 0.3  # standard deviation of weights: nothing saturates, every nonlinearity matters
+SCALE = 0.2  # standard deviation of weights; above it positions grow alike in deep cases and gradients lose digits
 
 # No two sizes agree, so that no transposed or swapped axis goes unseen.
 TINY = {
@@ -50,7 +50,14 @@ TINY = {
     "layer_norm_eps": 1e-12,
     "pad_token_id": 0,
 }
-SMALLER = {"vocab_size": 11, "embedding_size": 4, "hidden_size": 6, "num_attention_heads": 2, "intermediate_size": 8}
+SMALLER = {
+    "vocab_size": 11,
+    "embedding_size": 7,
+    "hidden_size": 6,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "layer_norm_eps": 1e-2,  # an activation may give zeros only, which a norm would blow up
+}
 ACTIVATIONS = (
     *("gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "relu6", "leaky_relu"),
     *("silu", "swish", "mish", "sigmoid", "tanh", "linear"),
@@ -88,6 +95,7 @@ class Case:
     batch: int = 3
     sequence: int = 7
     choices: int = 4
+    scale: float = SCALE
 
     @property
     def seed(self) -> int:
@@ -101,6 +109,10 @@ class Case:
     @property
     def has_loss(self) -> bool:
         return self.labels and not self.ignored
+
+    def state(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """The case's weights, for parameters of these names and shapes."""
+        return make_state(shapes, self.seed, self.config["pad_token_id"], self.scale)
 
 
 def _encoder(name: str, layers: int = 4, groups: int = 1, inner: int = 1, **options: Any) -> Case:
@@ -168,6 +180,7 @@ _HEAD_CASES = (
         changes={"num_labels": 5, "problem_type": "single_label_classification"},
     ),
     _head("single_label_inferred", "SequenceClassification", changes={"num_labels": 2}),
+    _head("single_label_empty_row", "SequenceClassification", changes={"num_labels": 5}, empty_row=True),
     _head(
         "multi_label", "SequenceClassification", changes={"num_labels": 5, "problem_type": "multi_label_classification"}
     ),
@@ -181,7 +194,14 @@ _HEAD_CASES = (
     _head("question_answering_relative_key_query", "QuestionAnswering", changes={**_RELATIVE, **_THREE}),
 )
 _ACTIVATION_CASES = tuple(
-    _head(f"activation_{act}", "MaskedLM", changes={**SMALLER, "hidden_act": act}, sequence=5) for act in ACTIVATIONS
+    _head(
+        f"activation_{act}",
+        "MaskedLM",
+        changes={**SMALLER, "hidden_act": act},
+        sequence=5,
+        scale=2.0 if act == "relu6" else 0.5,  # relu6 has to reach 6
+    )
+    for act in ACTIVATIONS
 )
 CASES: tuple[Case, ...] = (*_ENCODER_CASES, *_HEAD_CASES, *_ACTIVATION_CASES)
 
@@ -191,15 +211,17 @@ _TIED = {  # drawn under the second name
 }
 
 
-def make_state(shapes: Mapping[str, tuple[int, ...]], seed: int, pad_token_id: int = 0) -> dict[str, np.ndarray]:
-    """Weights by name, float64. A tensor's values depend on its name, shape and the seed, not on what else is there."""
-    return {name: _draw(name, tuple(shapes[name]), seed, pad_token_id) for name in sorted(shapes)}
+def make_state(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, pad_token_id: int = 0, scale: float = SCALE
+) -> dict[str, np.ndarray]:
+    """Weights by name, float64. A tensor's values depend on its own name and shape, not on what else is there."""
+    return {name: _draw(name, tuple(shapes[name]), seed, pad_token_id, scale) for name in sorted(shapes)}
 
 
-def _draw(name: str, shape: tuple[int, ...], seed: int, pad_token_id: int) -> np.ndarray:
-    name = name.removeprefix("albert.")
+def _draw(name: str, shape: tuple[int, ...], seed: int, pad_token_id: int, scale: float) -> np.ndarray:
+    name = name.removeprefix("albert.")  # a bare AlbertModel's names have no prefix
     name = _TIED.get(name, name)
-    values = _uniform(np.random.default_rng([seed, crc32(name.encode())]), shape, SCALE)
+    values = _uniform(np.random.default_rng([seed, crc32(name.encode())]), shape, scale)
     if name.endswith(("LayerNorm.weight", "layer_norm.weight")):
         values += 1.0
     if name == "embeddings.word_embeddings.weight":

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from cases import CASES, FOLDER, Case, make_inputs, make_state
+from cases import CASES, FOLDER, Case, make_inputs
 from safetensors.numpy import save
 
 VERSION = "4.57.6"
@@ -25,8 +25,7 @@ def build(case: Case) -> torch.nn.Module:
     kwargs = {} if case.head != "AlbertModel" else {"add_pooling_layer": case.add_pooling_layer}
     model = getattr(transformers, case.head)(config, **kwargs).double().eval()
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    state = make_state(shapes, case.seed, config.pad_token_id)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in case.state(shapes).items()})
     return model
 
 

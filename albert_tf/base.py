@@ -1,0 +1,169 @@
+"""What every Keras model here shares: construction, the way into `call`, `fit`, and the four hooks of `from_pretrained`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+import optree
+from keras import initializers, ops
+
+from albert_core.config import AlbertConfig
+from albert_core.outputs import OUTPUTS, ModelOutput, flatten, unflatten
+from albert_core.pretrained import PreTrained, check_attn_implementation, dtype_by_name
+from albert_core.signature import CHECKED_IDS, LABELS, Inputs, check_ids
+from albert_core.walker import Leaf
+
+for _output in OUTPUTS:
+    optree.register_pytree_node(
+        _output, flatten, lambda names, values, kind=_output: unflatten(kind, names, values), namespace="keras"
+    )
+
+
+class TFAlbertPreTrainedModel(PreTrained, keras.Model):
+    """Base of the Keras models."""
+
+    framework: ClassVar[str] = "tf"
+    base_model_prefix: ClassVar[str] = "albert"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keras.saving.register_keras_serializable("albert")(cls)  # `.keras` files load without custom_objects
+
+    def __init__(
+        self, config: AlbertConfig, attn_implementation: str | None = None, dtype: Any = None, name: str | None = None
+    ) -> None:
+        # Each block casts its own inputs; casting all of them here would round labels and masks as well.
+        super().__init__(dtype=dtype, autocast=False, name=name)
+        self.config = config
+        self.attn_implementation = check_attn_implementation(attn_implementation)
+
+    def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
+        given = self.signature.named(args, kwargs)  # Keras itself takes no flag beside tensors in a dict or a list
+        return super().__call__(**given, **({} if training is None else {"training": training}))
+
+    def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
+        inputs = self.signature.bind(self.config, args, kwargs)
+        output = self.compute(inputs)
+        return output if inputs.return_dict else output.to_tuple()
+
+    def compute(self, inputs: Inputs) -> ModelOutput:
+        """The head's own arithmetic on checked inputs."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _check_ids(self, inputs: Inputs) -> None:
+        """Refuse ids outside their tables where that needs no device sync: values that are known, on a CPU."""
+        for name in CHECKED_IDS:
+            ids = getattr(inputs, name)
+            if ids is not None and _is_at_hand(ids) and (values := np.asarray(ids)).size:
+                check_ids(self.config, name, int(values.min()), int(values.max()))
+
+    def init_weights(self) -> None:
+        """Draw every array anew, each from its layer's own initialiser."""
+        for p in (p for p in self.parameter_table.values() if p.tied_to is None):
+            leaf = self.leaf(p)
+            initializer = getattr(leaf.owner, f"{leaf.attribute}_initializer", initializers.Zeros())
+            leaf.value.assign(initializer.clone()(leaf.value.shape, dtype=leaf.value.dtype))
+
+    @property
+    def base_model(self) -> keras.Model:
+        """The encoder."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def get_input_embeddings(self) -> keras.layers.Embedding:
+        """The word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_output_embeddings(self) -> keras.layers.Embedding | None:
+        """The word embeddings again, which are the masked-LM decoder; None for a head without one."""
+        return self.get_input_embeddings() if hasattr(self, "predictions") else None
+
+    def word_matrix(self) -> Any:
+        """What the masked-LM head multiplies with, [V, E]."""
+        return ops.convert_to_tensor(self.get_input_embeddings().embeddings)
+
+    # -- compile, fit, predict, .keras ---------------------------------------------------------------------------
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The model's own loss where `compile` got none, else the user's on the logits."""
+        if self.loss is not None:
+            return super().compute_loss(x, *self._compared(x, y, y_pred), sample_weight, training)
+        loss = y_pred.get("loss") if isinstance(y_pred, ModelOutput) else None
+        if loss is None:
+            names = [name for name in self.signature.names if name in LABELS]
+            wanted = f"{' and '.join(names)} among the inputs, or " if names else ""
+            raise ValueError(f"{type(self).__name__} has no loss: expected {wanted}a loss in compile()")
+        return ops.sum(ops.stack([loss, *(ops.cast(extra, loss.dtype) for extra in self.losses)]))
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        return super().compute_metrics(x, *self._compared(x, y, y_pred), sample_weight)
+
+    def _compared(self, x: Any, y: Any, output: Any) -> tuple[Any, Any]:
+        """What a user's loss or metric gets: the targets, or else the labels among the inputs, and the logits."""
+        if not isinstance(output, ModelOutput):
+            return y, output
+        logits = {name.removesuffix("_logits"): value for name, value in output.items() if name.endswith("logits")}
+        if y is None and isinstance(x, Mapping):
+            found = [x[name] for name in self.signature.names if name in LABELS and name in x]
+            y = dict(zip(logits, found, strict=False)) if len(found) == len(logits) else None
+        return _single(y), _single(logits)
+
+    def predict_step(self, *args: Any) -> Any:
+        *state, data = args
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(x, Mapping):  # a loss of each batch cannot be joined into one array
+            x = {name: value for name, value in x.items() if name not in LABELS}
+        return super().predict_step(*state, keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "attn_implementation": self.attn_implementation,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        return cls(**(config | {"config": AlbertConfig.from_dict(config["config"])}))
+
+    # -- the four hooks ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
+        return cls(config, dtype=dtype_by_name(dtype), **options)
+
+    def _get_array(self, leaf: Leaf) -> np.ndarray:
+        return np.asarray(leaf.value.value)
+
+    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
+        leaf.value.assign(array)
+
+    def _finish(self, device: Any) -> Self:
+        if device in (None, "auto"):
+            return self
+        with keras.device(_device_name(device)):  # a Keras variable stays where it was made
+            moved = type(self).from_config(self.get_config())
+            moved.load_numpy_state(self.numpy_state())
+        return moved
+
+
+def _is_at_hand(ids: Any) -> bool:
+    """Whether the values are known, and on a CPU: neither a symbolic tensor of TensorFlow nor a tracer of JAX."""
+    known = hasattr(ids, "numpy") or hasattr(ids, "addressable_data")
+    return known and "cpu" in str(getattr(ids, "device", "")).lower()
+
+
+def _single(values: Any) -> Any:
+    """The value of a dict of one; anything else as it is."""
+    return next(iter(values.values())) if isinstance(values, dict) and len(values) == 1 else values
+
+
+def _device_name(device: Any) -> str:
+    """A device as Keras names it: 0 and "cuda" are "gpu:0"."""
+    kind, _, number = (f"gpu:{device}" if isinstance(device, int) else str(device)).lower().partition(":")
+    return f"{'gpu' if kind == 'cuda' else kind}:{number or 0}"

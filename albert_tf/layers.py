@@ -1,0 +1,322 @@
+"""The building blocks of ALBERT, in reading order: embeddings, attention, layer, group, transformer, heads' blocks.
+
+Paper: https://arxiv.org/abs/1909.11942. Original: modeling.py of https://github.com/google-research/albert.
+Written in `keras.ops`, so that the same classes run on every Keras backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from keras import backend, initializers, layers, ops
+
+from albert_core.config import AlbertConfig
+from albert_core.numerics import activation, masked_score
+
+Tensor = Any
+_XP = SimpleNamespace(
+    abs=ops.abs,
+    erf=ops.erf,
+    exp=ops.exp,
+    log1p=ops.log1p,
+    maximum=ops.maximum,
+    minimum=ops.minimum,
+    tanh=ops.tanh,
+    where=ops.where,
+)
+_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {"relu": ops.relu, "silu": ops.silu}
+
+
+def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
+    """The activation a config names; Keras' kernel where it has one that agrees in float64."""
+    act = config.hidden_act
+    return (_KERNELS.get(act) if isinstance(act, str) else None) or activation(_XP, act)
+
+
+class WordInitializer(initializers.TruncatedNormal):
+    """The normal of every matrix, with a row of zeros for the padding."""
+
+    def __init__(self, stddev: float, pad: int | None) -> None:
+        super().__init__(stddev=stddev)
+        self.pad = pad
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+        values = super().__call__(shape, dtype=dtype)
+        return values if self.pad is None else ops.where(ops.arange(shape[0])[:, None] == self.pad, 0.0, values)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"stddev": self.stddev, "pad": self.pad}
+
+
+def embedding(config: AlbertConfig, rows: int, width: int, name: str, dtype: Any, pad: int | None = None) -> layers.Embedding:
+    """A table that exists at once."""
+    table = layers.Embedding(
+        rows, width, embeddings_initializer=WordInitializer(config.initializer_range, pad), dtype=dtype, name=name
+    )
+    table.build((None,))
+    return table
+
+
+def dense(config: AlbertConfig, width_in: int, width_out: int, name: str, dtype: Any) -> layers.Dense:
+    """A linear map that exists at once."""
+    layer = layers.Dense(
+        width_out,
+        kernel_initializer=initializers.TruncatedNormal(stddev=config.initializer_range),
+        bias_initializer="zeros",
+        dtype=dtype,
+        name=name,
+    )
+    layer.build((None, width_in))
+    return layer
+
+
+def norm(config: AlbertConfig, width: int, name: str, dtype: Any) -> layers.LayerNormalization:
+    """A layer norm that exists at once; Keras takes its statistics in float32 or wider."""
+    layer = layers.LayerNormalization(
+        epsilon=config.layer_norm_eps, gamma_initializer="ones", beta_initializer="zeros", dtype=dtype, name=name
+    )
+    layer.build((None, width))
+    return layer
+
+
+class AlbertEmbeddings(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "embeddings") -> None:
+        super().__init__(dtype=dtype, name=name)
+        width = config.embedding_size
+        self.pad = config.pad_token_id
+        self.word_embeddings = embedding(config, config.vocab_size, width, "word_embeddings", dtype, self.pad)
+        self.position_embeddings = embedding(
+            config, config.max_position_embeddings, width, "position_embeddings", dtype
+        )
+        self.token_type_embeddings = embedding(config, config.type_vocab_size, width, "token_type_embeddings", dtype)
+        self.LayerNorm = norm(config, width, "LayerNorm", dtype)
+        self.dropout = layers.Dropout(config.hidden_dropout_prob, dtype=dtype)
+        self.absolute = config.position_embedding_type == "absolute"
+        self.built = True
+
+    def call(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        x = self._words(input_ids) if inputs_embeds is None else inputs_embeds  # [B, S, E]
+        segments = ops.zeros((1, 1), "int32") if token_type_ids is None else token_type_ids
+        x = x + self.token_type_embeddings(segments)
+        if self.absolute:
+            positions = ops.arange(ops.shape(x)[1])[None] if position_ids is None else position_ids
+            x = x + self.position_embeddings(positions)
+        return self.dropout(self.LayerNorm(x))  # [B, S, E]
+
+    def _words(self, input_ids: Tensor) -> Tensor:
+        """Look the pieces up; none of the gradient goes to the row of the padding."""
+        x = self.word_embeddings(input_ids)
+        return x if self.pad is None else ops.where((input_ids == self.pad)[..., None], ops.stop_gradient(x), x)
+
+
+class AlbertAttention(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "attention") -> None:
+        super().__init__(dtype=dtype, name=name)
+        width = config.hidden_size
+        self.query = dense(config, width, width, "query", dtype)
+        self.key = dense(config, width, width, "key", dtype)
+        self.value = dense(config, width, width, "value", dtype)
+        self.dense = dense(config, width, width, "dense", dtype)
+        self.LayerNorm = norm(config, width, "LayerNorm", dtype)
+        self.attention_dropout = layers.Dropout(config.attention_probs_dropout_prob, dtype=dtype)
+        self.output_dropout = layers.Dropout(config.hidden_dropout_prob, dtype=dtype)
+        self.position_embedding_type = config.position_embedding_type
+        if self.position_embedding_type != "absolute":
+            self.reach = config.max_position_embeddings - 1
+            self.distance_embedding = embedding(
+                config, 2 * self.reach + 1, config.head_size, "distance_embedding", dtype
+            )
+        self.heads, self.head_size = config.num_attention_heads, config.head_size
+        self.scale = 1.0 / math.sqrt(config.head_size)
+        self.built = True
+
+    def packed(self) -> tuple[Tensor, Tensor] | None:
+        """Kernel and bias of query, key and value as one product, or None where one of them is no plain Dense."""
+        parts = (self.query, self.key, self.value)
+        if not all(_is_plain(part) for part in parts):
+            return None
+        return ops.concatenate([p.kernel for p in parts], axis=1), ops.concatenate([p.bias for p in parts])
+
+    def call(
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        pack: tuple[Tensor, Tensor] | None,
+        fused: bool,
+        training: bool | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        q, k, v = self._project(x, pack)  # [B, S, N, D]
+        if self.position_embedding_type != "absolute":
+            relative = self._relative_scores(q, k)  # [B, N, S, S]
+            bias = relative if bias is None else relative + bias
+        drops = training and self.attention_dropout.rate > 0  # Keras' fused attention knows no dropout
+        attend = self._fused if fused and not drops else self._eager
+        context, probabilities = attend(q, k, v, bias, head_mask)
+        context = ops.reshape(context, ops.shape(x))  # [B, S, H]
+        return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities
+
+    def _project(self, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+        if pack is None:
+            parts = (self.query(x), self.key(x), self.value(x))
+        else:
+            parts = ops.split(ops.matmul(x, pack[0]) + pack[1], 3, axis=-1)
+        split = (*ops.shape(x)[:2], self.heads, self.head_size)
+        return tuple(ops.reshape(part, split) for part in parts)
+
+    def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Shaw et al. 2018 (keys), Huang et al. 2020 (keys and queries); added unscaled, as in transformers 4.57."""
+        place = ops.arange(ops.shape(q)[1])
+        table = self.distance_embedding(place[:, None] - place[None, :] + self.reach)  # [S, S, D]
+        scores = ops.einsum("bqnd,qkd->bnqk", q, table)
+        if self.position_embedding_type == "relative_key_query":
+            scores = scores + ops.einsum("bknd,qkd->bnqk", k, table)
+        return scores
+
+    def _eager(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        scores = ops.einsum("bqnd,bknd->bnqk", q, k) * self.scale  # [B, N, S, S]
+        scores = scores if bias is None else scores + bias
+        wide = backend.result_type(scores.dtype, "float32")
+        probabilities = self.attention_dropout(ops.cast(ops.softmax(ops.cast(scores, wide)), v.dtype))
+        if head_mask is not None:
+            probabilities = probabilities * head_mask[:, None, None]
+        return ops.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
+
+    def _fused(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
+    ) -> tuple[Tensor, None]:
+        scale = ops.cast(self.scale, backend.result_type(q.dtype, "float32"))  # TensorFlow makes a Python float 32-bit
+        context = ops.dot_product_attention(q, k, v, bias=bias, scale=scale)
+        return context if head_mask is None else context * head_mask[:, None], None
+
+
+def _is_plain(layer: layers.Layer) -> bool:
+    """Whether a product with the layer's kernel is all that calling it does: no subclass, adapter or quantisation."""
+    return type(layer) is layers.Dense and not layer.lora_enabled and layer.quantization_mode is None
+
+
+class AlbertLayer(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str | None = None) -> None:
+        super().__init__(dtype=dtype, name=name)
+        hidden, inner = config.hidden_size, config.intermediate_size
+        self.full_layer_layer_norm = norm(config, hidden, "full_layer_layer_norm", dtype)
+        self.attention = AlbertAttention(config, dtype)
+        self.ffn = dense(config, hidden, inner, "ffn", dtype)
+        self.ffn_output = dense(config, inner, hidden, "ffn_output", dtype)
+        self.dropout = layers.Dropout(config.hidden_dropout_prob, dtype=dtype)
+        self.activation = activation_of(config)
+        self.built = True
+
+    def call(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, pack: Any, fused: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        x, probabilities = self.attention(x, bias, head_mask, pack, fused=fused)
+        inner = self.activation(self.ffn(x))  # [B, S, F]
+        x = self.full_layer_layer_norm(x + self.dropout(self.ffn_output(inner)))
+        return x, probabilities
+
+
+class AlbertLayerGroup(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str | None = None) -> None:
+        super().__init__(dtype=dtype, name=name)
+        self.albert_layers = [AlbertLayer(config, dtype, f"albert_layers_{i}") for i in range(config.inner_group_num)]
+        self.built = True
+
+    def packed(self) -> list[tuple[Tensor, Tensor] | None]:
+        return [layer.attention.packed() for layer in self.albert_layers]
+
+    def call(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, packs: list[Any], fused: bool
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        attentions = []
+        for layer, pack in zip(self.albert_layers, packs, strict=True):
+            x, probabilities = layer(x, bias, head_mask, pack, fused=fused)
+            attentions.append(probabilities)
+        return x, attentions
+
+
+class AlbertTransformer(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "encoder") -> None:
+        super().__init__(dtype=dtype, name=name)
+        self.embedding_hidden_mapping_in = dense(
+            config, config.embedding_size, config.hidden_size, "embedding_hidden_mapping_in", dtype
+        )
+        self.albert_layer_groups = [
+            AlbertLayerGroup(config, dtype, f"albert_layer_groups_{g}") for g in range(config.num_hidden_groups)
+        ]
+        self.group_of = tuple(config.group_of(layer) for layer in range(config.num_hidden_layers))
+        self.built = True
+
+    def call(
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool
+    ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        x = self.embedding_hidden_mapping_in(x)  # [B, S, H]
+        packs = [group.packed() for group in self.albert_layer_groups]  # once per forward, not per layer
+        hidden_states, attentions = [x], []
+        for layer, g in enumerate(self.group_of):
+            row = None if head_mask is None else head_mask[layer]
+            x, probabilities = self.albert_layer_groups[g](x, bias, row, packs[g], fused=fused)
+            hidden_states.append(x)
+            attentions.extend(probabilities)
+        return x, hidden_states, attentions
+
+
+class AlbertMLMHead(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "predictions") -> None:
+        super().__init__(dtype=dtype, name=name)
+        self.bias = self.add_weight(shape=(config.vocab_size,), initializer="zeros", name="bias")
+        self.LayerNorm = norm(config, config.embedding_size, "LayerNorm", dtype)
+        self.dense = dense(config, config.hidden_size, config.embedding_size, "dense", dtype)
+        self.activation = activation_of(config)
+        self.built = True
+
+    def call(self, x: Tensor, words: Tensor, masked_positions: Tensor | None) -> Tensor:
+        if masked_positions is not None:
+            x = _gathered(x, masked_positions)  # [B, P, H]
+        x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
+        return ops.matmul(x, ops.transpose(words)) + self.bias  # [B, P, V]
+
+
+class AlbertSOPHead(layers.Layer):
+    def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "sop_classifier") -> None:
+        super().__init__(dtype=dtype, name=name)
+        self.dropout = layers.Dropout(config.classifier_dropout_prob, dtype=dtype)
+        self.classifier = dense(config, config.hidden_size, 2, "classifier", dtype)
+        self.built = True
+
+    def call(self, pooled: Tensor) -> Tensor:
+        return self.classifier(self.dropout(pooled))  # [B, 2]
+
+
+def _gathered(x: Tensor, positions: Tensor) -> Tensor:
+    """The rows of x at some positions of each sequence, [B, P, H]."""
+    batch, sequence, width = ops.shape(x)
+    starts = ops.cast(ops.arange(batch) * sequence, positions.dtype)
+    return ops.take(ops.reshape(x, (-1, width)), positions + starts[:, None], axis=0)
+
+
+def attention_bias(mask: Tensor | None, dtype: str) -> Tensor | None:
+    """0 where a position may be attended to, the masked score elsewhere; [B, 1 or N, 1 or S, S]."""
+    if mask is None:
+        return None
+    mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None] if len(mask.shape) == 3 else mask
+    name = backend.standardize_dtype(dtype)
+    return ops.cast(ops.logical_not(ops.cast(mask, "bool")), name) * masked_score(name)
+
+
+def head_mask_rows(config: AlbertConfig, mask: Tensor | None, dtype: str) -> Tensor | None:
+    """One row of factors per virtual layer, [L, N]."""
+    if mask is None:
+        return None
+    return ops.broadcast_to(ops.cast(mask, dtype), (config.num_hidden_layers, config.num_attention_heads))
