@@ -9,75 +9,35 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from albert_core.numerics import ACTIVATIONS
+from albert_core.config_fields import choice, flag, is_int, number, rate, size, token_id
 from albert_core.errors import ConfigError, NotFound
+from albert_core.numerics import ACTIVATIONS
+from albert_core.presets import PRESETS
+from albert_core.strict_json import parse_object
 
 __all__ = ["POSITION_EMBEDDING_TYPES", "PRESETS", "PROBLEM_TYPES", "AlbertConfig", "AutoConfig"]
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-MAX_SIZE = 2**31 - 1  # what an int32 index can address
+DEFAULT_LABELS = 2
 MAX_PARAMETERS = 20_000_000_000  # beyond it a config.json is a mistake or an attack, not a model
 CONFIG_NAME = "config.json"
+
 
 # Keys that transformers and Google write into config.json and that say nothing about an ALBERT's arithmetic here.
 # They are kept and come back on save without a warning. None of them is ever acted on.
 KNOWN_EXTRAS = frozenset(
-    "_name_or_path architectures auto_map model_type torch_dtype dtype transformers_version tie_word_embeddings use_cache "
-    "net_structure_type gap_size num_memory_blocks down_scale_factor layers_to_keep chunk_size_feed_forward "
+    "_name_or_path architectures auto_map model_type torch_dtype dtype transformers_version tie_word_embeddings "
+    "use_cache net_structure_type gap_size num_memory_blocks down_scale_factor layers_to_keep chunk_size_feed_forward "
     "is_encoder_decoder is_decoder add_cross_attention pruned_heads albert_pruned_heads attn_implementation "
     "cls_token_id sep_token_id mask_token_id unk_token_id decoder_start_token_id".split()
 )
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _size(default: int, doc: str, low: int = 1) -> Any:
-    return field(
-        default=default,
-        metadata={
-            "doc": doc,
-            "check": lambda v: _is_int(v) and low <= v <= MAX_SIZE,
-            "allowed": f"an int from {low} to {MAX_SIZE}",
-            "shapes": True,
-        },
-    )
-
-
-def _number(default: float, doc: str, allowed: str, check: Callable[[float], bool]) -> Any:
-    def is_number(value: Any) -> bool:
-        real = isinstance(value, int | float) and not isinstance(value, bool)
-        return real and math.isfinite(value) and check(value)
-
-    return field(default=default, metadata={"doc": doc, "check": is_number, "allowed": allowed})
-
-
-def _rate(default: float, doc: str) -> Any:
-    return _number(default, doc, "a number from 0 up to, not including, 1", lambda v: 0 <= v < 1)
-
-
-def _flag(default: bool, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc, "check": lambda v: isinstance(v, bool), "allowed": "a bool"})
-
-
-def _token_id(default: int, doc: str) -> Any:
-    check = lambda v: v is None or (_is_int(v) and 0 <= v <= MAX_SIZE)  # noqa: E731
-    return field(default=default, metadata={"doc": doc, "check": check, "allowed": "None or an int from 0"})
-
-
-def _choice(default: str | None, names: tuple[str | None, ...], doc: str, **more: Any) -> Any:
-    check = lambda v: (v is None or isinstance(v, str)) and v in names  # noqa: E731
-    allowed = "one of " + ", ".join("None" if n is None else n for n in names)
-    return field(default=default, metadata={"doc": doc, "check": check, "allowed": allowed, **more})
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -92,42 +52,48 @@ class AlbertConfig:
         ConfigError: A value is out of range; the error names the field, the value and what is allowed.
     """
 
-    vocab_size: int = _size(30000, "Number of pieces in the vocabulary, V.")
-    embedding_size: int = _size(128, "Width of the factorised token embeddings, E.")
-    hidden_size: int = _size(4096, "Width of the hidden states, H; a multiple of num_attention_heads.")
-    num_hidden_layers: int = _size(12, "How often a layer group's inner layers are applied, L.")
-    num_hidden_groups: int = _size(1, "Number of layer groups with parameters of their own, G; at most L.")
-    num_attention_heads: int = _size(64, "Number of attention heads, N.")
-    intermediate_size: int = _size(16384, "Width of the feed-forward layer, F.")
-    inner_group_num: int = _size(1, "Number of layers with parameters of their own inside a group.")
+    vocab_size: int = size(30000, "Number of pieces in the vocabulary, V.")
+    embedding_size: int = size(128, "Width of the factorised token embeddings, E.")
+    hidden_size: int = size(4096, "Width of the hidden states, H; a multiple of num_attention_heads.")
+    num_hidden_layers: int = size(12, "How often a layer group's inner layers are applied, L.")
+    num_hidden_groups: int = size(1, "Number of layer groups with parameters of their own, G; at most L.")
+    num_attention_heads: int = size(64, "Number of attention heads, N.")
+    intermediate_size: int = size(16384, "Width of the feed-forward layer, F.")
+    inner_group_num: int = size(1, "Number of layers with parameters of their own inside a group.")
     hidden_act: str | Callable[..., Any] = field(
         default="gelu_new",
         metadata={
-            "doc": 'Activation, by name ("gelu" is the exact erf form, "gelu_new" the tanh form), or a callable in code.',
+            "doc": 'Activation, by name ("gelu" is the erf form, "gelu_new" the tanh form), or a callable in code.',
             "check": lambda v: callable(v) or (isinstance(v, str) and v in ACTIVATIONS),
             "allowed": "a callable or one of " + ", ".join(ACTIVATIONS),
         },
     )
-    hidden_dropout_prob: float = _rate(0.0, "Dropout after the embeddings, the attention and the feed-forward layer.")
-    attention_probs_dropout_prob: float = _rate(0.0, "Dropout on the attention probabilities.")
-    max_position_embeddings: int = _size(512, "Longest sequence the position embeddings know.")
-    type_vocab_size: int = _size(2, "Number of segment types.")
-    initializer_range: float = _number(
-        0.02, "Standard deviation of the truncated normal that draws weights.", "a number of at least 0", lambda v: v >= 0
+    hidden_dropout_prob: float = rate(0.0, "Dropout after the embeddings, the attention and the feed-forward layer.")
+    attention_probs_dropout_prob: float = rate(0.0, "Dropout on the attention probabilities.")
+    max_position_embeddings: int = size(512, "Longest sequence the position embeddings know.")
+    type_vocab_size: int = size(2, "Number of segment types.")
+    initializer_range: float = number(
+        0.02,
+        "Standard deviation of the truncated normal that draws weights.",
+        "a number of at least 0",
+        lambda v: v >= 0,
     )
-    layer_norm_eps: float = _number(1e-12, "Epsilon of every layer norm.", "a number of at least 0", lambda v: v >= 0)
-    classifier_dropout_prob: float = _rate(0.1, "Dropout in front of attached classifiers.")
-    position_embedding_type: str = _choice(
-        "absolute", POSITION_EMBEDDING_TYPES, "Absolute, or relative as in Shaw et al. 2018 / Huang et al. 2020.", shapes=True
+    layer_norm_eps: float = number(1e-12, "Epsilon of every layer norm.", "a number of at least 0", lambda v: v >= 0)
+    classifier_dropout_prob: float = rate(0.1, "Dropout in front of attached classifiers.")
+    position_embedding_type: str = choice(
+        "absolute",
+        POSITION_EMBEDDING_TYPES,
+        "Absolute, or relative as in Shaw et al. 2018 / Huang et al. 2020.",
+        shapes=True,
     )
-    pad_token_id: int | None = _token_id(0, "Id of the padding piece; its embedding starts at zero.")
-    bos_token_id: int | None = _token_id(2, "Id of the piece that opens a text, [CLS].")
-    eos_token_id: int | None = _token_id(3, "Id of the piece that closes a text, [SEP].")
-    num_labels: int = field(  # type: ignore[assignment]
-        default=2,
+    pad_token_id: int | None = token_id(0, "Id of the padding piece; its embedding starts at zero.")
+    bos_token_id: int | None = token_id(2, "Id of the piece that opens a text, [CLS].")
+    eos_token_id: int | None = token_id(3, "Id of the piece that closes a text, [SEP].")
+    num_labels: int = field(
+        default=DEFAULT_LABELS,
         metadata={
             "doc": "Number of labels K of a classifier; `id2label` decides where both are given.",
-            "check": lambda v: _is_int(v) and 1 <= v <= 10**6,
+            "check": lambda v: is_int(v) and 1 <= v <= 10**6,
             "allowed": "an int from 1 to 1000000",
         },
     )
@@ -143,16 +109,16 @@ class AlbertConfig:
         default=None,  # type: ignore[assignment]
         metadata={
             "doc": "The inverse of id2label.",
-            "check": lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and _is_int(i) for k, i in v.items()),
+            "check": lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and is_int(i) for k, i in v.items()),
             "allowed": "a mapping from names to 0 to K - 1",
         },
     )
-    problem_type: str | None = _choice(
+    problem_type: str | None = choice(
         None, (None, *PROBLEM_TYPES), "What a sequence classifier's labels mean; inferred per call when None."
     )
-    output_attentions: bool = _flag(False, "Whether models return attention probabilities.")
-    output_hidden_states: bool = _flag(False, "Whether models return all hidden states.")
-    return_dict: bool = _flag(True, "Whether models return an output object rather than a tuple.")
+    output_attentions: bool = flag(False, "Whether models return attention probabilities.")
+    output_hidden_states: bool = flag(False, "Whether models return all hidden states.")
+    return_dict: bool = flag(True, "Whether models return an output object rather than a tuple.")
     extra: dict[str, Any] = field(default_factory=dict, metadata={"doc": "Keys that are no field, kept for saving."})
 
     model_type = "albert"
@@ -192,7 +158,7 @@ class AlbertConfig:
             _checked(_FIELDS["label2id"], label2id, path)
         if id2label is None:
             inverse = {index: name for name, index in (label2id or {}).items()}
-            count = num_labels or len(inverse) or _FIELDS["num_labels"].default
+            count = num_labels or len(inverse) or DEFAULT_LABELS
             id2label = inverse if len(inverse) == count else {i: f"LABEL_{i}" for i in range(count)}
         names = _int_keys(id2label, path)
         _checked(_FIELDS["id2label"], names, path)
@@ -211,7 +177,10 @@ class AlbertConfig:
             )
         if self.num_hidden_groups > self.num_hidden_layers:
             raise ConfigError(
-                path, "num_hidden_groups", self.num_hidden_groups, f"at most num_hidden_layers = {self.num_hidden_layers}"
+                path,
+                "num_hidden_groups",
+                self.num_hidden_groups,
+                f"at most num_hidden_layers = {self.num_hidden_layers}",
             )
         if self.pad_token_id is not None and self.pad_token_id >= self.vocab_size:
             raise ConfigError(path, "pad_token_id", self.pad_token_id, f"less than vocab_size = {self.vocab_size}")
@@ -287,7 +256,9 @@ class AlbertConfig:
             ConfigError: `hidden_act` is a callable, which no file can hold.
         """
         if not isinstance(self.hidden_act, str):
-            raise ConfigError(None, "hidden_act", self.hidden_act, "a name when a config is saved: " + ", ".join(ACTIVATIONS))
+            raise ConfigError(
+                None, "hidden_act", self.hidden_act, "a name when a config is saved: " + ", ".join(ACTIVATIONS)
+            )
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
@@ -321,9 +292,14 @@ class AlbertConfig:
 
         Raises:
             NotFound: There is no such file.
-            ConfigError: It is not the JSON of an ALBERT.
+            FormatError: It is not the JSON of an object.
+            ConfigError: It is not that of an ALBERT.
         """
-        return cls.from_dict(_read_json_object(Path(path)), path=path, **overrides)
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(path, None, "there is no such file") from None
+        return cls.from_dict(parse_object(data, path, "config"), path=path, **overrides)
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> AlbertConfig:
@@ -347,7 +323,8 @@ class AlbertConfig:
 
         Raises:
             NotFound: There is no config.json.
-            ConfigError: It is not the JSON of an ALBERT.
+            FormatError: It is not the JSON of an object.
+            ConfigError: It is not that of an ALBERT.
             DownloadError: The hub cannot be reached, or has no such model.
         """
         if Path(name_or_path).is_file():
@@ -396,49 +373,5 @@ def _int_keys(id2label: Any, path: str | Path | None) -> dict[int, str]:
         raise ConfigError(path, f.name, id2label, f.metadata["allowed"]) from None
 
 
-def _read_json_object(path: Path) -> dict[str, Any]:
-    def refuse(token: str) -> Any:
-        raise ValueError(f"{token} is no JSON number")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if repeated := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"repeated keys {sorted(repeated)}")
-        return dict(pairs)
-
-    try:
-        text = path.read_bytes().decode("utf-8")
-        value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-    except FileNotFoundError:
-        raise NotFound(path, None, "there is no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(path, "(the whole file)", str(error) or type(error).__name__, "a JSON object") from None
-    if not isinstance(value, dict):
-        raise ConfigError(path, "(the whole file)", value, "a JSON object")
-    return value
-
-
 _FIELDS: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(AlbertConfig)}
 _DEFAULTS: dict[str, Any] = {name: f.default for name, f in _FIELDS.items()}
-
-# name: layers, hidden, heads, feed-forward (the paper's table 1; E = 128, V = 30000 throughout).
-_SIZES = {"base": (12, 768, 12, 3072), "large": (24, 1024, 16, 4096), "xlarge": (24, 2048, 16, 8192), "xxlarge": (12, 4096, 64, 16384)}
-
-
-def _preset(size: str, version: str) -> dict[str, Any]:
-    layers, hidden, heads, feed_forward = _SIZES[size]
-    dropout = 0.1 if version == "v1" and size != "xxlarge" else 0.0  # v2 and xxlarge trained without dropout
-    return {
-        "num_hidden_layers": layers,
-        "hidden_size": hidden,
-        "num_attention_heads": heads,
-        "intermediate_size": feed_forward,
-        "hidden_act": "gelu" if version == "v1" else "gelu_new",
-        "hidden_dropout_prob": dropout,
-        "attention_probs_dropout_prob": dropout,
-    }
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    f"albert-{size}-{version}": _preset(size, version) for version in ("v1", "v2") for size in _SIZES
-}

@@ -234,7 +234,9 @@ class BackendMissing(AlbertError, ImportError):
         super().__init__(backend=backend, package=package, hint=hint)
 
     def _message(self) -> str:
-        return f"the {self.facts['backend']} backend needs {self.facts['package']}; install it with: {self.facts['hint']}"
+        return (
+            f"the {self.facts['backend']} backend needs {self.facts['package']}; install it with: {self.facts['hint']}"
+        )
 
 
 def exit_code_of(error: BaseException) -> int:

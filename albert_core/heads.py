@@ -23,7 +23,9 @@ _BEFORE_LABELS = ("input_ids", "attention_mask", "token_type_ids", "position_ids
 _AFTER_LABELS = ("output_attentions", "output_hidden_states", "return_dict")
 
 
-def _signature(*labels: str, shapes: tuple[str, ...] = (), last: tuple[str, ...] = (), choices: bool = False) -> Signature:
+def _signature(
+    *labels: str, shapes: tuple[str, ...] = (), last: tuple[str, ...] = (), choices: bool = False
+) -> Signature:
     return Signature((*_BEFORE_LABELS, *labels, *_AFTER_LABELS, *last), shapes, choices)
 
 
@@ -64,15 +66,28 @@ class Head:
             return  # a mixin of this file, or a base class of a backend
         cls.__doc__ = cls.__doc__ or cls.about
         for name in _FORWARD_NAMES:
-            inherited = next((base.__dict__[name] for base in cls.__mro__ if getattr(base, "framework", None) and name in base.__dict__), None)
+            inherited = next(
+                (
+                    base.__dict__[name]
+                    for base in cls.__mro__
+                    if getattr(base, "framework", None) and name in base.__dict__
+                ),
+                None,
+            )
             if inherited is not None:
                 setattr(cls, name, _documented(inherited, cls))
 
 
 def _documented(forward: Any, cls: type[Head]) -> Any:
     """A copy of a backend's one forward function that carries this head's signature and documentation."""
-    own = types.FunctionType(forward.__code__, forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
-    own.__kwdefaults__, own.__module__, own.__annotations__ = forward.__kwdefaults__, cls.__module__, forward.__annotations__
+    own = types.FunctionType(
+        forward.__code__, forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__
+    )
+    own.__kwdefaults__, own.__module__, own.__annotations__ = (
+        forward.__kwdefaults__,
+        cls.__module__,
+        forward.__annotations__,
+    )
     own.__qualname__, own.__doc__ = f"{cls.__qualname__}.{forward.__name__}", forward_doc(cls)
     extra = tuple(p for p in inspect.signature(forward).parameters.values() if p.kind is p.KEYWORD_ONLY)
     own.__signature__ = Signature(cls.signature.names, extra=extra).python  # type: ignore[attr-defined]
@@ -108,7 +123,9 @@ class Model(Head):
     """The encoder with its optional pooler."""
 
     head_name = "AlbertModel"
-    about = "ALBERT's encoder: factorised embeddings, then one layer per group applied again and again; hidden states out."
+    about = (
+        "ALBERT's encoder: factorised embeddings, then one layer per group applied again and again; hidden states out."
+    )
     pooling = True
     signature = _signature()
     output_class = outputs.BaseModelOutputWithPooling

@@ -88,7 +88,6 @@ class Parameter:
         kind: The kind of its module.
         part: The part of its row.
         tied_to: Canonical name whose values it shares, or None.
-        decay: Whether weight decay and LAMB's trust ratio apply to it (LAMBOptimizer's exclusion list).
     """
 
     name: str
@@ -101,22 +100,27 @@ class Parameter:
 
     @property
     def decay(self) -> bool:
+        """Whether weight decay and LAMB's trust ratio apply to it (the exclusion list of Google's LAMBOptimizer)."""
         return self.leaf == "weight" and self.kind is not Kind.NORM
 
 
 EMBEDDINGS_PART, ENCODER_PART, POOLER_PART = "embeddings", "encoder", "pooler"
 _LAYER = "albert.encoder.albert_layer_groups.{g}.albert_layers.{i}."
 _TF1_LAYER = "bert/encoder/transformer/group_{g}/inner_group_{i}/"
+_IN = "albert.encoder.embedding_hidden_mapping_in"
 _WORDS = "albert.embeddings.word_embeddings.weight"
+_EMBEDDINGS, _TF1_EMBEDDINGS = "albert.embeddings.", "bert/embeddings/"
 _LINEAR, _NORM, _EMBEDDING = Kind.LINEAR, Kind.NORM, Kind.EMBEDDING
+
+_DECODER_TIES = (("weight", _WORDS), ("bias", "predictions.bias"))
 
 # fmt: off
 ROWS: tuple[Row, ...] = (
-    Row("embeddings", "albert.embeddings.word_embeddings", "bert/embeddings/word_embeddings", _EMBEDDING, ("V", "E")),
-    Row("embeddings", "albert.embeddings.position_embeddings", "bert/embeddings/position_embeddings", _EMBEDDING, ("X", "E")),
-    Row("embeddings", "albert.embeddings.token_type_embeddings", "bert/embeddings/token_type_embeddings", _EMBEDDING, ("T", "E")),
-    Row("embeddings", "albert.embeddings.LayerNorm", "bert/embeddings/LayerNorm", _NORM, ("E",)),
-    Row("encoder", "albert.encoder.embedding_hidden_mapping_in", "bert/encoder/embedding_hidden_mapping_in", _LINEAR, ("E", "H")),
+    Row("embeddings", _EMBEDDINGS + "word_embeddings", _TF1_EMBEDDINGS + "word_embeddings", _EMBEDDING, ("V", "E")),
+    Row("embeddings", _EMBEDDINGS + "position_embeddings", _TF1_EMBEDDINGS + "position_embeddings", _EMBEDDING, ("X", "E")),
+    Row("embeddings", _EMBEDDINGS + "token_type_embeddings", _TF1_EMBEDDINGS + "token_type_embeddings", _EMBEDDING, ("T", "E")),
+    Row("embeddings", _EMBEDDINGS + "LayerNorm", _TF1_EMBEDDINGS + "LayerNorm", _NORM, ("E",)),
+    Row("encoder", _IN, "bert/encoder/embedding_hidden_mapping_in", _LINEAR, ("E", "H")),
     Row("encoder", _LAYER + "full_layer_layer_norm", _TF1_LAYER + "LayerNorm_1", _NORM, ("H",)),
     Row("encoder", _LAYER + "attention.query", _TF1_LAYER + "attention_1/self/query", _LINEAR, ("H", "H")),
     Row("encoder", _LAYER + "attention.key", _TF1_LAYER + "attention_1/self/key", _LINEAR, ("H", "H")),
@@ -130,7 +134,7 @@ ROWS: tuple[Row, ...] = (
     Row("predictions", "predictions.bias", "cls/predictions/output_bias", Kind.VECTOR, ("V",)),
     Row("predictions", "predictions.LayerNorm", "cls/predictions/transform/LayerNorm", _NORM, ("E",)),
     Row("predictions", "predictions.dense", "cls/predictions/transform/dense", _LINEAR, ("H", "E")),
-    Row("predictions", "predictions.decoder", None, _LINEAR, ("E", "V"), (("weight", _WORDS), ("bias", "predictions.bias"))),
+    Row("predictions", "predictions.decoder", None, _LINEAR, ("E", "V"), _DECODER_TIES),
     Row("sop_classifier", "sop_classifier.classifier", "cls/seq_relationship", Kind.OUTPUT, ("H", "2")),
     Row("classifier", "classifier", "", Kind.OUTPUT, ("H", "K")),
     Row("choice_classifier", "classifier", "", Kind.OUTPUT, ("H", "1")),

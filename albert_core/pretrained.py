@@ -1,8 +1,8 @@
 """from_pretrained and save_pretrained, once for every backend.
 
 A backend supplies four hooks: `_construct` (a model of a config and dtype), `_get_array` and `_set_array` (one leaf
-to and from NumPy), and `_finish` (device and evaluation mode); and `run_numpy`, which pipelines call. Everything else is decided here: which tensor of a
-checkpoint goes where, what may be missing, what is refused.
+to and from NumPy), and `_finish` (device and evaluation mode); and `run_numpy`, which pipelines call. Everything else
+is decided here: which tensor of a checkpoint goes where, what may be missing, what is refused.
 """
 
 from __future__ import annotations
@@ -251,7 +251,9 @@ class PreTrained(Head):
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}
         dtype = next(iter(state.values())).dtype.name
-        config = self.config.replace(extra={**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype})
+        config = self.config.replace(
+            extra={**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype}
+        )
         config.to_json_string()  # refuses before anything is written
         with write_folder(Path(path)) as folder:
             save_sharded(folder, state, max_shard_size=max_shard_size)
@@ -299,12 +301,16 @@ class _Plan:
     """Which key of a checkpoint feeds which parameter; raises one error for everything that does not fit."""
 
     def __init__(
-        self, table: dict[str, Parameter], state: Mapping[str, Any], path: str | Path, ignore_mismatched_sizes: bool = False
+        self,
+        table: dict[str, Parameter],
+        state: Mapping[str, Any],
+        path: str | Path,
+        ignore_mismatched_sizes: bool = False,
     ) -> None:
         self.report, self.sources, self.path = LoadReport(), {}, path
         self.problems: dict[type[CheckpointError], list[str]] = {}
         self.state, self.lenient = state, ignore_mismatched_sizes
-        names = {_canonical(key): key for key in state.keys()}  # noqa: SIM118 - a lazy checkpoint
+        names = {_canonical(key): key for key in state.keys()}
         for p in table.values():
             if p.tied_to is None:
                 self._assign(p, names)
@@ -359,7 +365,7 @@ def _canonical(key: str) -> str:
     return PREFIX + key if part_of(key) is None and part_of(PREFIX + key) else key
 
 
-def _facts(state: Mapping[str, Any], key: str) -> tuple[tuple[int, ...], np.dtype]:
+def _facts(state: Any, key: str) -> tuple[tuple[int, ...], np.dtype]:
     if hasattr(state, "shape"):  # a lazy checkpoint knows without reading
         return tuple(state.shape(key)), np.dtype(state.dtype(key))
     return tuple(state[key].shape), np.dtype(state[key].dtype)

@@ -38,7 +38,12 @@ def namespace(xp: Any = np) -> Any:
 
 
 def forward(
-    config: AlbertConfig, state: State, inputs: Mapping[str, Array], head: str = "AlbertModel", pooling: bool | None = None, xp: Any = np
+    config: AlbertConfig,
+    state: State,
+    inputs: Mapping[str, Array],
+    head: str = "AlbertModel",
+    pooling: bool | None = None,
+    xp: Any = np,
 ) -> dict[str, Array]:
     """Run a head.
 
@@ -60,13 +65,18 @@ def forward(
         given, choices = _flat_choices(given)
     encoded = _encoder(ns, config, state, given, HEADS[head].pooling if pooling is None else pooling)
     own = _HEADS[head](ns, config, state, encoded, given, choices)
-    return {**{k: v for k, v in own.items() if v is not None}, **{k: encoded[k] for k in ("hidden_states", "attentions")}}
+    return {
+        **{k: v for k, v in own.items() if v is not None},
+        **{k: encoded[k] for k in ("hidden_states", "attentions")},
+    }
 
 
 # -- encoder -------------------------------------------------------------------------------------------------------
 
 
-def _encoder(ns: Any, config: AlbertConfig, state: State, given: Mapping[str, Array], pooling: bool) -> dict[str, Array]:
+def _encoder(
+    ns: Any, config: AlbertConfig, state: State, given: Mapping[str, Array], pooling: bool
+) -> dict[str, Array]:
     x = _embeddings(ns, config, state, given)  # [B, S, E]
     x = _linear(x, state, PREFIX + "encoder.embedding_hidden_mapping_in")  # [B, S, H]
     bias = _mask_bias(ns, given.get("attention_mask"), x)
@@ -161,13 +171,13 @@ def _log_softmax(ns: Any, x: Array) -> Array:
     return x - ns.log(ns.exp(x).sum(-1, keepdims=True))
 
 
-def _cross_entropy(ns: Any, logits: Array, labels: Array | None, ignored: int = IGNORED_LABEL) -> Array | None:
+def _cross_entropy(ns: Any, logits: Array, labels: Any, ignored: int = IGNORED_LABEL) -> Array | None:
     """Mean negative log-likelihood over the labels that are not ignored; 0 when all are."""
     if labels is None:
         return None
     flat, labels = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     counts = labels != ignored
-    chosen = _log_softmax(ns, flat)[ns.arange(len(labels)), ns.where(counts, labels, 0)]
+    chosen = _log_softmax(ns, flat)[ns.arange(labels.shape[0]), ns.where(counts, labels, 0)]
     return -ns.where(counts, chosen, 0.0).sum() / ns.maximum(counts.sum(), 1)
 
 
@@ -176,17 +186,21 @@ def _cross_entropy(ns: Any, logits: Array, labels: Array | None, ignored: int = 
 
 def _mlm_logits(ns: Any, config: AlbertConfig, state: State, x: Array, positions: Array | None) -> Array:
     if positions is not None:
-        x = x[ns.arange(len(positions))[:, None], positions]  # [B, P, H]
+        x = x[ns.arange(positions.shape[0])[:, None], positions]  # [B, P, H]
     x = activation(ns, config.hidden_act)(_linear(x, state, "predictions.dense"))  # [B, P, E]
     x = _norm(ns, config, x, state, "predictions.LayerNorm")
     return x @ state[PREFIX + "embeddings.word_embeddings.weight"].T + state["predictions.bias"]  # [B, P, V]
 
 
-def _model(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any) -> dict[str, Array]:
+def _model(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
+) -> dict[str, Array]:
     return {"last_hidden_state": enc["last"], "pooler_output": enc["pooled"]}
 
 
-def _pretraining(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any) -> dict[str, Array]:
+def _pretraining(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
+) -> dict[str, Array]:
     logits = _mlm_logits(ns, config, state, enc["last"], given.get("masked_positions"))
     order = _linear(enc["pooled"], state, "sop_classifier.classifier")
     masked = _cross_entropy(ns, logits, given.get("labels"))
@@ -195,7 +209,9 @@ def _pretraining(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Arr
     return {"loss": loss, "prediction_logits": logits, "sop_logits": order}
 
 
-def _masked_lm(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any) -> dict[str, Array]:
+def _masked_lm(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
+) -> dict[str, Array]:
     logits = _mlm_logits(ns, config, state, enc["last"], given.get("masked_positions"))
     return {"loss": _cross_entropy(ns, logits, given.get("labels")), "logits": logits}
 
@@ -210,7 +226,9 @@ def sequence_loss_kind(config: AlbertConfig, labels: Array) -> str:
     return "single_label_classification" if integers else "multi_label_classification"
 
 
-def _sequence(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any) -> dict[str, Array]:
+def _sequence(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
+) -> dict[str, Array]:
     logits, labels = _linear(enc["pooled"], state, "classifier"), given.get("labels")
     if labels is None:
         return {"logits": logits}
@@ -224,17 +242,23 @@ def _sequence(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array]
     return {"loss": losses.mean(), "logits": logits}
 
 
-def _multiple_choice(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, choices: Any) -> dict[str, Array]:
+def _multiple_choice(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, choices: Any
+) -> dict[str, Array]:
     logits = _linear(enc["pooled"], state, "classifier").reshape(-1, choices)
     return {"loss": _cross_entropy(ns, logits, given.get("labels")), "logits": logits}
 
 
-def _tokens(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any) -> dict[str, Array]:
+def _tokens(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
+) -> dict[str, Array]:
     logits = _linear(enc["last"], state, "classifier")
     return {"loss": _cross_entropy(ns, logits, given.get("labels")), "logits": logits}
 
 
-def _question(ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any) -> dict[str, Array]:
+def _question(
+    ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
+) -> dict[str, Array]:
     logits = _linear(enc["last"], state, "qa_outputs")
     ends = {"start": logits[..., 0], "end": logits[..., 1]}
     length, losses = logits.shape[1], []

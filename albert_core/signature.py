@@ -15,7 +15,18 @@ import numpy as np
 if TYPE_CHECKING:
     from albert_core.config import AlbertConfig
 
-__all__ = ["DIMENSIONS", "INPUTS", "LABELS", "Input", "Inputs", "Signature", "check_ids", "dimension_sizes", "dtype_name", "dummy_batch"]
+__all__ = [
+    "DIMENSIONS",
+    "INPUTS",
+    "LABELS",
+    "Input",
+    "Inputs",
+    "Signature",
+    "check_ids",
+    "dimension_sizes",
+    "dtype_name",
+    "dummy_batch",
+]
 
 DIMENSIONS = {
     "B": "batch",
@@ -89,12 +100,23 @@ INPUTS: tuple[Input, ...] = (
     ),
     Input("token_type_ids", "int", ("BS",), "Segment of each piece.", "all zeros"),
     Input("position_ids", "int", ("BS", "1S"), "Position of each piece.", "0 to S - 1"),
-    Input("head_mask", "float", ("N", "LN"), "Factor on each attention head, per layer when it has a row for each.", "all ones"),
+    Input(
+        "head_mask",
+        "float",
+        ("N", "LN"),
+        "Factor on each attention head, per layer when it has a row for each.",
+        "all ones",
+    ),
     Input("inputs_embeds", "float", ("BSE",), "Token embeddings in place of input_ids; their width is embedding_size."),
     Input("labels", "label", (), "What the loss compares with."),
     Input("start_positions", "int", ("B",), "First piece of each answer; positions outside the sequence are ignored."),
     Input("end_positions", "int", ("B",), "Last piece of each answer; positions outside the sequence are ignored."),
-    Input("sentence_order_label", "int", ("B",), "0 where the segments stand in their order, 1 where they are swapped; -100 is ignored."),
+    Input(
+        "sentence_order_label",
+        "int",
+        ("B",),
+        "0 where the segments stand in their order, 1 where they are swapped; -100 is ignored.",
+    ),
     Input("output_attentions", "flag", (), "Whether to return attention probabilities.", "config.output_attentions"),
     Input("output_hidden_states", "flag", (), "Whether to return all hidden states.", "config.output_hidden_states"),
     Input("return_dict", "flag", (), "False returns a tuple of the present fields.", "config.return_dict"),
@@ -102,7 +124,7 @@ INPUTS: tuple[Input, ...] = (
         "masked_positions",
         "int",
         ("BP",),
-        "Positions at which alone the masked-LM logits are computed, [B, P, V]; labels are then [B, P], -100 in unused places.",
+        "Where alone masked-LM logits are computed, [B, P, V]; labels are then [B, P], -100 in unused places.",
         "all positions",
     ),
 )
@@ -159,7 +181,12 @@ _ACCEPTS = {
     "float": lambda d: d.startswith(("float", "bfloat")),
     "label": lambda d: _is_integer(d) or d.startswith(("float", "bfloat", "bool")),
 }
-_KINDS = {"int": "integers", "mask": "integers, booleans or floats of 0 and 1", "float": "floats", "label": "integers or floats"}
+_KINDS = {
+    "int": "integers",
+    "mask": "integers, booleans or floats of 0 and 1",
+    "float": "floats",
+    "label": "integers or floats",
+}
 
 
 @dataclass(frozen=True)
@@ -270,7 +297,9 @@ def _check_dtype(spec: Input, value: Any) -> None:
     if not _ACCEPTS[spec.dtype](name):
         raise ValueError(f"{spec.name}: expected an array of {_KINDS[spec.dtype]}, got {name}")
     if spec.dtype == "mask" and len(value.shape) == 4 and name.startswith(("float", "bfloat")):
-        raise ValueError(f"{spec.name}: expected a 4-D mask of integers or booleans (1 attends, 0 does not), got {name}")
+        raise ValueError(
+            f"{spec.name}: expected a 4-D mask of integers or booleans (1 attends, 0 does not), got {name}"
+        )
 
 
 def check_ids(config: AlbertConfig, name: str, low: int, high: int) -> None:
@@ -282,7 +311,9 @@ def check_ids(config: AlbertConfig, name: str, low: int, high: int) -> None:
     }
     field_name, limit = limits[name]
     if low < 0 or high >= limit:
-        raise ValueError(f"{name}: expected ids from 0 to {limit - 1} ({field_name} = {limit}), got {low if low < 0 else high}")
+        raise ValueError(
+            f"{name}: expected ids from 0 to {limit - 1} ({field_name} = {limit}), got {low if low < 0 else high}"
+        )
 
 
 CHECKED_IDS = ("input_ids", "token_type_ids", "position_ids")

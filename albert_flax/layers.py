@@ -240,11 +240,19 @@ class AlbertTransformer(nnx.Module):
         for g, group in enumerate(self.albert_layer_groups):
             first, count = self.group_of.index(g), self.group_of.count(g)
             rows, drawn = (None if a is None else a[first : first + count] for a in (head_mask, keys))
-            what = {"fused": fused, "output_hidden_states": output_hidden_states, "output_attentions": output_attentions}
+            what = {
+                "fused": fused,
+                "output_hidden_states": output_hidden_states,
+                "output_attentions": output_attentions,
+            }
             x, states, probabilities = _repeat(*nnx.split(group), x, bias, rows, drawn, count, **what)
             hidden_states.extend(states)
             attentions.extend(probabilities)
-        return x, tuple(hidden_states) if output_hidden_states else None, tuple(attentions) if output_attentions else None
+        return (
+            x,
+            tuple(hidden_states) if output_hidden_states else None,
+            tuple(attentions) if output_attentions else None,
+        )
 
     def _draw_keys(self) -> Array | None:
         """A key for each dropout of each virtual layer, [L, I, 3]; a stream cannot move on inside the loop."""

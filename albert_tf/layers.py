@@ -51,7 +51,9 @@ class WordInitializer(initializers.TruncatedNormal):
         return {"stddev": self.stddev, "pad": self.pad}
 
 
-def embedding(config: AlbertConfig, rows: int, width: int, name: str, dtype: Any, pad: int | None = None) -> layers.Embedding:
+def embedding(
+    config: AlbertConfig, rows: int, width: int, name: str, dtype: Any, pad: int | None = None
+) -> layers.Embedding:
     """A table that exists at once."""
     table = layers.Embedding(
         rows, width, embeddings_initializer=WordInitializer(config.initializer_range, pad), dtype=dtype, name=name

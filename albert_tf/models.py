@@ -41,7 +41,9 @@ class TFAlbertModel(heads.Model, TFAlbertPreTrainedModel):
 
     def compute(self, inputs: Inputs) -> BaseModelOutputWithPooling:
         self._check_ids(inputs)
-        x = self.embeddings(inputs.input_ids, inputs.token_type_ids, inputs.position_ids, inputs.inputs_embeds)  # [B, S, E]
+        x = self.embeddings(
+            inputs.input_ids, inputs.token_type_ids, inputs.position_ids, inputs.inputs_embeds
+        )  # [B, S, E]
         bias = attention_bias(inputs.attention_mask, x.dtype)
         rows = head_mask_rows(self.config, inputs.head_mask, x.dtype)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions

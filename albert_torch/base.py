@@ -43,7 +43,9 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
     def _as_tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         """NumPy arrays, as tokenizers return them, become tensors on the model's device."""
         given = self.signature.named(args, kwargs)
-        return (), {k: torch.as_tensor(v, device=self.device) if isinstance(v, np.ndarray) else v for k, v in given.items()}
+        return (), {
+            k: torch.as_tensor(v, device=self.device) if isinstance(v, np.ndarray) else v for k, v in given.items()
+        }
 
     def _check_ids(self, inputs: Inputs) -> None:
         """Refuse ids outside their tables where that needs no device sync: eagerly on a CPU."""

@@ -21,7 +21,9 @@ from albert_torch.losses import cross_entropy
 
 
 class AlbertModel(heads.Model, AlbertPreTrainedModel):
-    def __init__(self, config: AlbertConfig, add_pooling_layer: bool = True, attn_implementation: str | None = None) -> None:
+    def __init__(
+        self, config: AlbertConfig, add_pooling_layer: bool = True, attn_implementation: str | None = None
+    ) -> None:
         super().__init__(config, attn_implementation)
         self.embeddings = AlbertEmbeddings(config)
         self.encoder = AlbertTransformer(config)

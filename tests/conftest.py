@@ -23,7 +23,10 @@ from albert_core import reference
 from albert_core.backends import BACKENDS, require
 from albert_core.config import AlbertConfig
 
-GATE = {"float64": {"forward": 1e-13, "forward_12_layers": 1e-12, "gradient": 1e-12}, "float32": {"forward": 3e-6, "gradient": 1e-5}}
+GATE = {
+    "float64": {"forward": 1e-13, "forward_12_layers": 1e-12, "gradient": 1e-12},
+    "float32": {"forward": 3e-6, "gradient": 1e-5},
+}
 UNIT_ROUNDOFF_FLOAT32 = 2.0**-24
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -78,7 +81,14 @@ class Adapter:
         else:
             yield
 
-    def model(self, head: str, config: AlbertConfig, dtype: str = "float64", state: Mapping[str, np.ndarray] | None = None, **options: Any) -> Any:
+    def model(
+        self,
+        head: str,
+        config: AlbertConfig,
+        dtype: str = "float64",
+        state: Mapping[str, np.ndarray] | None = None,
+        **options: Any,
+    ) -> Any:
         """A model in evaluation mode, with the given arrays."""
         model = self.cls(head)._construct(config, dtype, **options)._finish(None)
         if state is not None:
@@ -180,8 +190,14 @@ def oracle_gradients(
         def loss(parameters: dict[str, Any]) -> Any:
             table = parameters[words]
             if "inputs_embeds" not in given:
-                still = table if config.pad_token_id is None else table.at[config.pad_token_id].set(state[words][config.pad_token_id])
-                given_now = {k: v for k, v in given.items() if k != "input_ids"} | {"inputs_embeds": still[given["input_ids"]]}
+                still = (
+                    table
+                    if config.pad_token_id is None
+                    else table.at[config.pad_token_id].set(state[words][config.pad_token_id])
+                )
+                given_now = {k: v for k, v in given.items() if k != "input_ids"} | {
+                    "inputs_embeds": still[given["input_ids"]]
+                }
             else:
                 given_now = given
             return reference.forward(config, parameters, given_now, head, pooling, xp=jnp)["loss"]

@@ -72,7 +72,9 @@ def test_ours_opens_in_transformers(backend: Adapter, shard_size: object, tmp_pa
     with backend.precision("float64"):
         backend.model(HEAD, config, state=state).save_pretrained(tmp_path / "m", max_shard_size=shard_size)
     assert (tmp_path / "m" / WEIGHTS).exists() is (shard_size == "5GB")
-    theirs, info = transformers.AlbertForPreTraining.from_pretrained(tmp_path / "m", dtype=torch.float64, output_loading_info=True)
+    theirs, info = transformers.AlbertForPreTraining.from_pretrained(
+        tmp_path / "m", dtype=torch.float64, output_loading_info=True
+    )
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     with torch.no_grad():
         out = theirs(**{k: torch.from_numpy(v) for k, v in inputs.items()})
@@ -119,7 +121,11 @@ def test_either_decoder_bias_is_enough(backend: Adapter, name: str, tmp_path: Pa
     config = AlbertConfig(**TINY)
     state = state_of(config, "float32")
     state["predictions.bias"] = state["predictions.decoder.bias"] = np.arange(37, dtype=np.float32)
-    kept = {k: v for k, v in state.items() if not (k.endswith(("predictions.bias", "decoder.bias", "decoder.weight")) and k != name)}
+    kept = {
+        k: v
+        for k, v in state.items()
+        if not (k.endswith(("predictions.bias", "decoder.bias", "decoder.weight")) and k != name)
+    }
     model, report = backend.cls(HEAD).from_pretrained(saved(tmp_path / "m", config, kept), output_loading_info=True)
     assert report["missing_keys"] == []
     assert np.array_equal(model.numpy_state()["predictions.bias"], state["predictions.bias"])
@@ -129,7 +135,10 @@ def _without(name: str):
     return lambda s: s.pop(name)
 
 
-WORDS, KEY = "albert.embeddings.word_embeddings.weight", "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight"
+WORDS, KEY = (
+    "albert.embeddings.word_embeddings.weight",
+    "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight",
+)
 BROKEN = {
     "missing": (_without(WORDS), MissingKeys, WORDS),
     "unexpected": (lambda s: s.update({"bert.x": s[KEY]}), UnexpectedKeys, "bert.x"),
@@ -144,7 +153,11 @@ BROKEN = {
         ShapeMismatch,
         "embedding_hidden_mapping_in",
     ),
-    "head shape": (lambda s: s.update({"predictions.bias": s["predictions.bias"][:5]}), ShapeMismatch, "predictions.bias"),
+    "head shape": (
+        lambda s: s.update({"predictions.bias": s["predictions.bias"][:5]}),
+        ShapeMismatch,
+        "predictions.bias",
+    ),
     "integers": (lambda s: s.update({KEY: s[KEY].astype(np.int32)}), DtypeMismatch, "int32"),
     "several": (
         lambda s: (s.pop(WORDS), s.update({"x": s[KEY], KEY: s[KEY][:5]})),
@@ -192,14 +205,17 @@ def test_dtype_is_the_checkpoints_unless_given(backend: Adapter, dtype: str, tmp
     assert (report["dtype"], report["cast"]) == (dtype, dtype != "float32")
     assert {v.dtype.name for v in model.numpy_state().values()} == {dtype}
     for other in (None, "auto"):
-        assert backend.cls(HEAD).from_pretrained(folder, torch_dtype=other, output_loading_info=True)[1]["dtype"] == "float32"
+        assert (
+            backend.cls(HEAD).from_pretrained(folder, torch_dtype=other, output_loading_info=True)[1]["dtype"]
+            == "float32"
+        )
 
 
 def test_bad_arguments(backend: Adapter, tmp_path: Path) -> None:
     folder = saved(tmp_path / "m", AlbertConfig(**TINY), state_of(AlbertConfig(**TINY), "float32"))
-    with pytest.raises(ValueError, match="dtype: expected one of .*got 'int8'"):
+    with pytest.raises(ValueError, match=r"dtype: expected one of .*got 'int8'"):
         backend.cls(HEAD).from_pretrained(folder, dtype="int8")
-    with pytest.raises(ValueError, match="attn_implementation: expected one of eager, sdpa, got 'flash'"):
+    with pytest.raises(ValueError, match=r"attn_implementation: .* sdpa, got 'flash'"):
         backend.cls(HEAD).from_pretrained(folder, attn_implementation="flash")
     with pytest.raises(ConfigError, match="hidden_dropout_prob"):
         backend.cls(HEAD).from_pretrained(folder, hidden_dropout_prob=2.0)
@@ -215,6 +231,8 @@ def test_what_is_saved_says_what_it_is(backend: Adapter, tmp_path: Path) -> None
     backend.model("AlbertForMaskedLM", config, "float32").save_pretrained(tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
     assert values["architectures"] == ["AlbertForMaskedLM"]
-    assert (values["torch_dtype"], values["net_structure_type"], values["id2label"]) == ("float32", 0, {"0": "no", "1": "yes"})
-
-
+    assert (values["torch_dtype"], values["net_structure_type"], values["id2label"]) == (
+        "float32",
+        0,
+        {"0": "no", "1": "yes"},
+    )

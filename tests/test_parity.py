@@ -31,7 +31,9 @@ from albert_core.parameters import initial_state
 STATES = {"output_hidden_states": True, "output_attentions": True}
 
 
-def make(groups: str = "1x1", head: str = "AlbertForMaskedLM", seed: int = 7, **changes: Any) -> tuple[AlbertConfig, dict]:
+def make(
+    groups: str = "1x1", head: str = "AlbertForMaskedLM", seed: int = 7, **changes: Any
+) -> tuple[AlbertConfig, dict]:
     config = AlbertConfig(**{**TINY, **GROUPS[groups], **changes})
     state = initial_state(config, HEADS[head].all_parts(), seed)
     rng = np.random.default_rng(seed)
@@ -61,7 +63,11 @@ def test_masked_lm_forward_float64(backend: Adapter, groups: str, positions: str
         for inputs in (labelled(config), {"input_ids": batch(config)["input_ids"]}):
             oracle = reference.forward(config, state, inputs, "AlbertForMaskedLM")
             got = backend.run(model, inputs, **flags)
-            assert_close(got, {k: v for k, v in oracle.items() if k != "attentions" or attention == "eager"}, GATE["float64"]["forward"])
+            assert_close(
+                got,
+                {k: v for k, v in oracle.items() if k != "attentions" or attention == "eager"},
+                GATE["float64"]["forward"],
+            )
             assert ("attentions" in got) is (attention == "eager")
 
 
@@ -96,7 +102,9 @@ CASES = ("mask_3d", "mask_4d", "mask_4d_per_head", "mask_bool", "mask_float", "p
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_input_of_the_encoder_float64(backend: Adapter, case: str, attention: str) -> None:
-    config, state = make("2x2", "AlbertModel", position_embedding_type="relative_key" if case.startswith("mask") else "absolute")
+    config, state = make(
+        "2x2", "AlbertModel", position_embedding_type="relative_key" if case.startswith("mask") else "absolute"
+    )
     inputs = _inputs_of(case, config)
     with backend.precision("float64"):
         model = backend.model("AlbertModel", config, state=state, attn_implementation=attention)
@@ -150,7 +158,9 @@ def _gradient_case(groups: str, positions: str) -> tuple[Any, ...]:
     return config, state, inputs, oracle_gradients(config, state, inputs, "AlbertForPreTraining")
 
 
-@pytest.mark.parametrize(("groups", "positions"), [("1x1", "absolute"), ("2x2", "relative_key"), ("3x1", "relative_key_query")])
+@pytest.mark.parametrize(
+    ("groups", "positions"), [("1x1", "absolute"), ("2x2", "relative_key"), ("3x1", "relative_key_query")]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_gradients(backend: Adapter, groups: str, positions: str, dtype: str, attention: str) -> None:
@@ -182,7 +192,9 @@ def _transformers_float32(groups: str) -> tuple[Any, ...]:
 @pytest.mark.parametrize("groups", GROUPS)
 def test_float32_is_as_exact_as_transformers(backend: Adapter, groups: str, attention: str) -> None:
     config, state, inputs, oracle, theirs = _transformers_float32(groups)
-    got = backend.run(backend.model("AlbertForMaskedLM", config, "float32", state, attn_implementation=attention), inputs)
+    got = backend.run(
+        backend.model("AlbertForMaskedLM", config, "float32", state, attn_implementation=attention), inputs
+    )
     bound = min(2 * theirs + 4 * UNIT_ROUNDOFF_FLOAT32, GATE["float32"]["forward"])
     assert_close(got, {"logits": oracle["logits"]}, bound)
     assert_close(got, {"loss": oracle["loss"]}, GATE["float32"]["forward"])

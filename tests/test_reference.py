@@ -46,7 +46,9 @@ def fields(golden: dict[str, np.ndarray]) -> dict[str, Any]:
         if field == "grad":
             continue
         found[field] = (*found.get(field, ()), (int(place), value)) if place else value
-    return {k: tuple(v for _, v in sorted(x, key=lambda e: e[0])) if isinstance(x, tuple) else x for k, x in found.items()}
+    return {
+        k: tuple(v for _, v in sorted(x, key=lambda e: e[0])) if isinstance(x, tuple) else x for k, x in found.items()
+    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -62,7 +64,9 @@ def test_forward(case: Case) -> None:
 def test_gradients(case: Case) -> None:
     config, state, inputs, _ = prepared(case)
     found = oracle_gradients(config, state, inputs, case.head)
-    stored = {canonical(n.removeprefix("grad."), case.head): v for n, v in read_golden(case).items() if n.startswith("grad.")}
+    stored = {
+        canonical(n.removeprefix("grad."), case.head): v for n, v in read_golden(case).items() if n.startswith("grad.")
+    }
     assert_gradients_close(found, stored, GATE["float64"]["gradient"])
 
 

@@ -26,17 +26,41 @@ def _bind(head: str, *args: object, **kwargs: object) -> object:
         ("AlbertModel", {"input_ids": IDS[0]}, r"input_ids: expected shape \[B, S\], got \[5\]"),
         ("AlbertModel", {"input_ids": IDS * 1.0}, "input_ids: expected an array of integers, got float64"),
         ("AlbertModel", {"input_ids": IDS.tolist()}, "input_ids: expected an array of integers, got list"),
-        ("AlbertModel", {"input_ids": IDS, "attention_mask": np.ones((2, 6))}, r"attention_mask: .*B=2, S=5.*got \[2, 6\]"),
-        ("AlbertModel", {"input_ids": IDS, "attention_mask": np.ones((2, 1, 5, 5))}, "4-D mask of integers or booleans"),
+        (
+            "AlbertModel",
+            {"input_ids": IDS, "attention_mask": np.ones((2, 6))},
+            r"attention_mask: .*B=2, S=5.*got \[2, 6\]",
+        ),
+        (
+            "AlbertModel",
+            {"input_ids": IDS, "attention_mask": np.ones((2, 1, 5, 5))},
+            "4-D mask of integers or booleans",
+        ),
         ("AlbertModel", {"input_ids": IDS, "token_type_ids": np.zeros((1, 5), int)}, r"token_type_ids: .*got \[1, 5\]"),
-        ("AlbertModel", {"input_ids": IDS, "head_mask": np.ones(4)}, r"head_mask: .*\[N=3\] or \[L=6, N=3\], got \[4\]"),
+        (
+            "AlbertModel",
+            {"input_ids": IDS, "head_mask": np.ones(4)},
+            r"head_mask: .*\[N=3\] or \[L=6, N=3\], got \[4\]",
+        ),
         ("AlbertModel", {"inputs_embeds": np.zeros((2, 5, 12))}, r"inputs_embeds: .*E=6.*got \[2, 5, 12\]"),
         ("AlbertModel", {"input_ids": np.zeros((2, 17), int)}, "max_position_embeddings = 16, got 17"),
         ("AlbertForMaskedLM", {"input_ids": IDS, "labels": IDS[:, :4]}, r"labels: .*got \[2, 4\]"),
-        ("AlbertForMaskedLM", {"input_ids": IDS, "labels": IDS, "masked_positions": IDS[:, :2]}, r"labels: expected shape \[B=2, P=2\]"),
+        (
+            "AlbertForMaskedLM",
+            {"input_ids": IDS, "labels": IDS, "masked_positions": IDS[:, :2]},
+            r"labels: expected shape \[B=2, P=2\]",
+        ),
         ("AlbertForMultipleChoice", {"input_ids": IDS}, r"input_ids: expected shape \[B, C, S\], got \[2, 5\]"),
-        ("AlbertForSequenceClassification", {"input_ids": IDS, "labels": np.zeros((2, 3))}, r"labels: .*\[B=2\] or \[B=2, K=2\]"),
-        ("AlbertForQuestionAnswering", {"input_ids": IDS, "start_positions": np.zeros(3, int)}, r"start_positions: .*got \[3\]"),
+        (
+            "AlbertForSequenceClassification",
+            {"input_ids": IDS, "labels": np.zeros((2, 3))},
+            r"labels: .*\[B=2\] or \[B=2, K=2\]",
+        ),
+        (
+            "AlbertForQuestionAnswering",
+            {"input_ids": IDS, "start_positions": np.zeros(3, int)},
+            r"start_positions: .*got \[3\]",
+        ),
     ],
 )
 def test_a_bad_input_is_named(head: str, kwargs: dict, message: str) -> None:
@@ -72,7 +96,9 @@ def test_flags_come_from_the_config_and_the_call_wins() -> None:
 
 def test_a_mask_without_a_choice_axis_fits_multiple_choice() -> None:
     ids = np.zeros((2, 4, 5), dtype=np.int32)
-    assert _bind("AlbertForMultipleChoice", input_ids=ids, attention_mask=np.ones((2, 5), int)).attention_mask.shape == (2, 5)
+    assert _bind(
+        "AlbertForMultipleChoice", input_ids=ids, attention_mask=np.ones((2, 5), int)
+    ).attention_mask.shape == (2, 5)
 
 
 @pytest.mark.parametrize(("low", "high", "shown"), [(-1, 3, "-1"), (0, 37, "37")])

@@ -62,7 +62,11 @@ def main(args: list[str] | None = None) -> None:
         _report(error, error.as_dict(), "--json" in args)
         sys.exit(exit_code_of(error))
     except (ValueError, OSError) as error:
-        _report(error, {"error": "usage" if isinstance(error, ValueError) else "fault", "message": str(error)}, "--json" in args)
+        _report(
+            error,
+            {"error": "usage" if isinstance(error, ValueError) else "fault", "message": str(error)},
+            "--json" in args,
+        )
         sys.exit(2 if isinstance(error, ValueError) else 1)
 
 

@@ -49,7 +49,9 @@ def fill_mask(
     from albert_core.pipelines import pipeline
 
     words = [word.strip() for word in targets.split(",") if word.strip()] if targets else None
-    names: list[str | None] = list(installed()) if backend == "all" and installed() else [None if backend == "all" else backend]
+    names: list[str | None] = (
+        list(installed()) if backend == "all" and installed() else [None if backend == "all" else backend]
+    )
     results, name = {}, ""
     for each in names:
         task = pipeline("fill-mask", model, backend=each, device=_device(device), dtype=dtype)

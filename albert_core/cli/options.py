@@ -19,7 +19,9 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--model", help="A folder, a hub id or the bundled model's name.  [default: the bundled model]"),
         click.option(
-            "--backend", type=click.Choice([*BACKENDS, "all"]), help="[default: the first one installed]; all: side by side."
+            "--backend",
+            type=click.Choice([*BACKENDS, "all"]),
+            help="[default: the first one installed]; all: side by side.",
         ),
         click.option("--device", help='Where to run, for example "cpu", "cuda:0" or "0".'),
         click.option("--dtype", help="float64, float32, bfloat16 or float16.  [default: the checkpoint's]"),
@@ -39,7 +41,9 @@ def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
     if texts and file:
         raise click.UsageError("expected texts or --file, got both")
     if not texts and file is None and sys.stdin.isatty():
-        raise click.UsageError('expected a text, --file or standard input; for example: albert fill-mask "Paris is a [MASK]."')
+        raise click.UsageError(
+            'expected a text, --file or standard input; for example: albert fill-mask "Paris is a [MASK]."'
+        )
     if not texts:
         from albert_core.text_files import read_lines
 

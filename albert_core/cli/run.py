@@ -18,7 +18,9 @@ _TASKS = {"fill-mask": fill_mask}
 @click.command("run")
 @click.argument("texts", nargs=-1)
 @click.option("--task", type=click.Choice(list(_TASKS)), required=True, help="What to do.")
-@click.option("--input", "--file", "file", type=click.Path(path_type=Path), help="Read texts from a file, one per line.")
+@click.option(
+    "--input", "--file", "file", type=click.Path(path_type=Path), help="Read texts from a file, one per line."
+)
 @model_options
 def command(texts: tuple[str, ...], task: str, file: Path | None, **options: Any) -> None:
     """Run a task on TEXTS, on a file's lines, or on standard input."""

@@ -21,7 +21,13 @@ __all__ = ["command"]
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def command(
-    files: tuple[Path, ...], output: Path, vocab_size: int, keep_case: bool, keep_accents: bool, threads: int, as_json: bool
+    files: tuple[Path, ...],
+    output: Path,
+    vocab_size: int,
+    keep_case: bool,
+    keep_accents: bool,
+    threads: int,
+    as_json: bool,
 ) -> None:
     """Train a sentencepiece vocabulary on text FILES (plain, .gz or .xz) with Google's settings."""
     from albert_core.tokenizer_training import train_tokenizer

@@ -35,7 +35,8 @@ def pipeline(
         tokenizer: A tokenizer object or where to load one; the model's own when None.
         backend: "torch", "tf" or "flax"; the first installed one when None.
         device: Where the model runs, for example "cpu", "cuda:0" or 0.
-        dtype: As in `from_pretrained`; `torch_dtype` is its other name.
+        dtype: As in `from_pretrained`.
+        torch_dtype: Another name of `dtype`.
         attn_implementation: As in `from_pretrained`.
         **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`.
 
@@ -54,7 +55,11 @@ def pipeline(
         cls = getattr(package, BACKENDS[_backend_name(backend)].prefix + kind.head)
         tokenizer = model if tokenizer is None else tokenizer
         model = cls.from_pretrained(
-            model, dtype=torch_dtype if dtype is None else dtype, device=device, attn_implementation=attn_implementation, **options
+            model,
+            dtype=torch_dtype if dtype is None else dtype,
+            device=device,
+            attn_implementation=attn_implementation,
+            **options,
         )
     if isinstance(tokenizer, str | Path):
         from albert_core.tokenizer import AutoTokenizer

@@ -92,7 +92,9 @@ class FillMaskPipeline:
             if not pieces:
                 raise ValueError(f"targets: expected words of the vocabulary, got {target!r}")
             if len(pieces) > 1:
-                warnings.warn(f"target {target!r} is {len(pieces)} pieces; ranked by its first, {pieces[0]!r}", stacklevel=3)
+                warnings.warn(
+                    f"target {target!r} is {len(pieces)} pieces; ranked by its first, {pieces[0]!r}", stacklevel=3
+                )
             found.append(self.tokenizer.convert_tokens_to_ids(pieces[0]))
         return np.array(list(dict.fromkeys(found)))
 
@@ -104,7 +106,9 @@ class FillMaskPipeline:
         filled = []
         for place, row in zip(places, probabilities, strict=True):
             best = choices[np.argsort(-row[choices], kind="stable")[:top_k]]
-            filled.append([self._filling(ids, place, int(token), float(row[token]), len(places) == 1) for token in best])
+            filled.append(
+                [self._filling(ids, place, int(token), float(row[token]), len(places) == 1) for token in best]
+            )
         return filled[0] if len(places) == 1 else filled
 
     def _filling(self, ids: list[int], place: int, token: int, score: float, alone: bool) -> dict[str, Any]:

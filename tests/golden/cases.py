@@ -199,7 +199,7 @@ _ACTIVATION_CASES = tuple(
         "MaskedLM",
         changes={**SMALLER, "hidden_act": act},
         sequence=5,
-        scale=2.0 if act == "relu6" else 0.5,  # relu6 has to reach 6
+        scale=1.2 if act == "relu6" else 0.5,  # relu6 has to reach 6
     )
     for act in ACTIVATIONS
 )

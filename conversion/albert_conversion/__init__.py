@@ -1,0 +1,1 @@
+"""Readers and writers of foreign ALBERT checkpoints, one file per format."""
