@@ -37,12 +37,21 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
     ) -> None:
         # Each block casts its own inputs; casting all of them here would round labels and masks as well.
         super().__init__(dtype=dtype, autocast=False, name=name)
+        if self.compute_dtype == "float64" != keras.backend.result_type("float64", "float32"):
+            raise ValueError(f"dtype: float64 needs Keras on TensorFlow; on {keras.backend.backend()} it loses half its digits")
         self.config = config
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
-        given = self.signature.named(args, kwargs)  # Keras itself takes no flag beside tensors in a dict or a list
+        given = self._named(args, kwargs)
         return super().__call__(**given, **({} if training is None else {"training": training}))
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs by name, as Keras likes them: in a dict or by position it takes no flag beside tensors."""
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        if not args and isinstance(kwargs.get(self.signature.names[0]), Mapping | list | tuple):
+            args = (kwargs.pop(self.signature.names[0]),)  # tf.function has given the dict or the list a name
+        return self.signature.named(args, kwargs)
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
         inputs = self.signature.bind(self.config, args, kwargs)

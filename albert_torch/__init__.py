@@ -25,3 +25,4 @@ AutoModelForPreTraining = AlbertForPreTraining
 from albert_core.pipelines import pipeline_for  # noqa: E402
 
 pipeline = pipeline_for("torch")
+from albert_torch import training as training  # noqa: E402

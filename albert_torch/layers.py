@@ -238,6 +238,20 @@ def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return bias.masked_fill(mask == 0, masked_score(dtype_name(bias)))
 
 
+def loses_gradients(mask: Tensor | None) -> bool:
+    """Whether the backward pass of PyTorch's fused kernels may be wrong under this mask.
+
+    It recovers probabilities as exp(score - log-sum-exp), and in a row whose mask is all zero the masked score absorbs
+    the logarithm: every gradient of that row comes out S times too large. Where rows cannot be looked at without a
+    device sync or a graph break, any mask counts.
+    """
+    if mask is None or not torch.is_grad_enabled():
+        return False
+    if mask.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    return bool((mask == 0).all(-1).any())
+
+
 def head_mask_rows(config: AlbertConfig, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """One row of factors per virtual layer, [L, N]."""
     return None if mask is None else mask.to(dtype).expand(config.num_hidden_layers, -1)

@@ -16,6 +16,7 @@ from albert_torch.layers import (
     AlbertTransformer,
     attention_bias,
     head_mask_rows,
+    loses_gradients,
 )
 from albert_torch.losses import cross_entropy
 
@@ -36,6 +37,7 @@ class AlbertModel(heads.Model, AlbertPreTrainedModel):
         bias = attention_bias(inputs.attention_mask, x.dtype)
         rows = head_mask_rows(self.config, inputs.head_mask, x.dtype)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
+        fused = fused and not loses_gradients(inputs.attention_mask)
         x, hidden_states, attentions = self.encoder(x, bias, rows, fused)
         return BaseModelOutputWithPooling(
             last_hidden_state=x,

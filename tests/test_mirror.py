@@ -72,7 +72,7 @@ def test_documentation_comes_from_the_core(backend: Adapter, head: str) -> None:
 
     cls = backend.cls(head)
     forward = {"torch": "forward", "tf": "call", "flax": "__call__"}[backend.name]
-    assert cls.__doc__ == HEADS[head].summary
+    assert cls.__doc__ == HEADS[head].about
     assert getattr(cls, forward).__doc__ == forward_doc(HEADS[head])
 
 

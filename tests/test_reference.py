@@ -19,7 +19,7 @@ from albert_core.heads import HEADS
 from albert_core.parameters import PREFIX, parameter_table
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from cases import CASES, Case, make_inputs, make_state, read_golden
+from cases import CASES, Case, make_inputs, read_golden
 
 FORWARD = GATE["float64"]["forward"]
 
@@ -34,7 +34,7 @@ def prepared(case: Case) -> tuple[AlbertConfig, dict[str, np.ndarray], dict[str,
     config = AlbertConfig(**case.config)
     pooling = HEADS[case.head].pooling and case.add_pooling_layer
     table = parameter_table(config, HEADS[case.head].all_parts(pooling))
-    drawn = make_state({n: p.shape for n, p in table.items()}, case.seed, config.pad_token_id)
+    drawn = case.state({n: p.shape for n, p in table.items()})
     return config, drawn, make_inputs(case), pooling
 
 

@@ -1,0 +1,121 @@
+"""albert pretrain."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tomllib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from albert_core.errors import FormatError, NotFound
+
+__all__ = ["command", "read_recipe"]
+
+
+@click.command("pretrain")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--recipe", required=True, type=click.Path(path_type=Path), help="TOML with [model] and [recipe].")
+@click.option("--tokenizer", required=True, help="Folder of the vocabulary; see train-tokenizer.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Checkpoints and the model go here.")
+@click.option("--held-out", type=click.Path(path_type=Path), multiple=True, help="Text to measure on; may be repeated.")
+@click.option("--max-seconds", type=float, help="Stop after this long.")
+@click.option("--device", help='Where to train.  [default: "cuda" if there is one]')
+@click.option("--autocast", type=click.Choice(["bfloat16", "float16"]), help="Matrix products in this dtype.")
+@click.option("--every", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps between checkpoints.")
+@click.option("--save-dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def command(files: tuple[Path, ...], **options: Any) -> None:
+    """Pretrain a model on text FILES (plain, .gz or .xz): masked LM and sentence order.
+
+    Interrupted by SIGTERM or SIGINT it finishes the step, saves and exits 143 or 130; the same command goes on. The
+    best model on the held-out text, or else the last, is written to OUTPUT/model with its tokenizer.
+    """
+    summary = pretrain_files(list(files), **{k: v for k, v in options.items() if k != "as_json"})
+    if options["as_json"]:
+        click.echo(json.dumps(summary))
+    else:
+        click.echo(f"{summary['model']}: step {summary['step']}, {summary['tokens'] / 1e6:.2f} M tokens")
+    if summary["stopped"] in ("SIGTERM", "SIGINT"):
+        sys.exit(128 + signal.Signals[summary["stopped"]])
+
+
+def pretrain_files(
+    files: list[Path],
+    *,
+    recipe: Path,
+    tokenizer: str,
+    output: Path,
+    held_out: tuple[Path, ...] = (),
+    max_seconds: float | None = None,
+    device: str | None = None,
+    autocast: str | None = None,
+    every: int = 1000,
+    save_dtype: str = "float32",
+) -> dict[str, Any]:
+    """What the command does.
+
+    Raises:
+        BackendMissing: PyTorch is not installed.
+        FormatError: The recipe is no TOML, or has a table or key it should not have.
+        AlbertError: A text, the vocabulary or a checkpoint cannot be read.
+    """
+    from albert_core.backends import load
+    from albert_core.config import AlbertConfig
+    from albert_core.pretraining_data import PretrainingData, TokenizedCorpus, Vocabulary
+    from albert_core.tokenizer import AlbertTokenizer
+
+    model, settings = read_recipe(recipe)
+    torch_backend = load("torch")
+    engine = AlbertTokenizer.from_pretrained(tokenizer)
+    vocabulary = Vocabulary.of(engine)
+    config = AlbertConfig(vocab_size=len(engine), **model)
+
+    def data(paths: list[Path], **changes: Any) -> PretrainingData:
+        return PretrainingData(TokenizedCorpus.read(paths, engine), vocabulary, replace(settings, **changes))
+
+    state = torch_backend.training.pretrain(
+        config,
+        settings,
+        data(files),
+        output,
+        evaluation=data(list(held_out)) if held_out else None,
+        max_seconds=max_seconds,
+        device=device,
+        autocast=autocast,
+        evaluate_every=every,
+        save_every=every,
+    )
+    best = output / "best"
+    source = best if best.exists() else torch_backend.training.newest_checkpoint(output)
+    trained = torch_backend.AlbertForPreTraining.from_pretrained(source, dtype=save_dtype)
+    trained.save_pretrained(output / "model")
+    engine.save_pretrained(output / "model")
+    return {"model": str(output / "model"), **asdict(state)}
+
+
+def read_recipe(path: Path) -> tuple[dict[str, Any], Any]:
+    """The [model] table as keywords of AlbertConfig, and the [recipe] table as a PretrainingRecipe.
+
+    Raises:
+        NotFound: There is no such file.
+        FormatError: It is no TOML, or a table or key is unknown.
+    """
+    from albert_core.recipes import PretrainingRecipe
+
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(path, None, "there is no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(path, None, f"expected TOML, got: {error}") from None
+    if unknown := sorted(set(tables) - {"model", "recipe"}):
+        raise FormatError(path, unknown[0], "expected only the tables [model] and [recipe]")
+    try:
+        return tables.get("model", {}), PretrainingRecipe(**tables.get("recipe", {}))
+    except TypeError as error:
+        raise FormatError(path, "recipe", str(error).replace("PretrainingRecipe.__init__() ", "")) from None

@@ -1,0 +1,408 @@
+"""What is special to the Keras backend: the ways to call, fit, `.keras`, mixed precision, packing, Keras on JAX."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+
+from albert_core import reference  # noqa: E402
+from albert_core.config import AlbertConfig  # noqa: E402
+from albert_core.outputs import MaskedLMOutput  # noqa: E402
+from albert_tf.models import TFAlbertForMaskedLM, TFAlbertForPreTraining, TFAlbertModel  # noqa: E402
+
+MODELS = (TFAlbertModel, TFAlbertForPreTraining, TFAlbertForMaskedLM)
+SIZES = dict(
+    vocab_size=37,
+    embedding_size=6,
+    hidden_size=12,
+    num_attention_heads=3,
+    intermediate_size=20,
+    num_hidden_layers=2,
+    num_hidden_groups=2,
+    inner_group_num=2,
+    max_position_embeddings=16,
+    initializer_range=0.3,
+)
+
+
+def make_config(**changes):
+    return AlbertConfig(**(SIZES | changes))
+
+
+def make_batch(rows=4, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(1, 37, (rows, 7))
+    mask = np.ones_like(ids)
+    mask[1, 4:] = 0
+    mask[2] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": rng.integers(0, 2, (rows, 7))}
+
+
+def make_labelled(rows=4, seed=0):
+    batch = make_batch(rows, seed)
+    labels = batch["input_ids"].copy()
+    labels[:, ::3] = -100
+    return batch | {"labels": labels}
+
+
+def close(a, b, rtol=1e-6):
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=rtol, atol=rtol)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TFAlbertForMaskedLM(make_config())
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    return reference.forward(model.config, model.numpy_state(), make_batch(), "AlbertForMaskedLM")["logits"]
+
+
+def functional(model, batch):
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in batch}
+    return keras.Model(inputs, model(inputs).logits)(batch)
+
+
+WAYS = {
+    "keywords": lambda m, b: m(**b).logits,
+    "dict": lambda m, b: m(b).logits,
+    "list": lambda m, b: m(list(b.values())).logits,
+    "positional": lambda m, b: m(*b.values()).logits,
+    "int32 tensors": lambda m, b: m({k: tf.constant(v, tf.int32) for k, v in b.items()})["logits"],
+    "flags in the dict": lambda m, b: m(b | {"return_dict": False})[0],
+    "flags by position": lambda m, b: m(*b.values(), None, None, None, None, None, None, False)[0],
+    "tf.function": lambda m, b: tf.function(m)(b).logits,
+    "tf.function, any shape": lambda m, b: any_shape(m)(*b.values()).logits,
+    "tf.function, XLA": lambda m, b: tf.function(lambda x: m(x), jit_compile=True)(b).logits,
+    "functional": functional,
+    "predict": lambda m, b: m.predict(b, batch_size=2, verbose=0).logits,
+}
+
+
+def any_shape(model):
+    spec = tf.TensorSpec((None, None), tf.int64)
+    return tf.function(lambda *arrays: model(*arrays), input_signature=(spec,) * 3)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_call_gives_the_same_logits(way, model, expected):
+    close(WAYS[way](model, make_batch()), expected, 2e-5)
+
+
+def test_masked_positions_and_relative_scores_take_symbolic_shapes():
+    model = TFAlbertForMaskedLM(make_config(position_embedding_type="relative_key_query"))
+    batch = {"input_ids": make_batch()["input_ids"], "masked_positions": np.array([[0, 6], [2, 0], [1, 1], [3, 5]])}
+    expected = reference.forward(model.config, model.numpy_state(), batch, "AlbertForMaskedLM")["logits"]
+    close(functional(model, batch), expected, 2e-5)
+
+
+def test_predict_joins_batches_into_the_output_class(model):
+    batch = make_labelled(5)
+    out = model.predict(tf.data.Dataset.from_tensor_slices(batch).batch(2), verbose=0)
+    assert isinstance(out, MaskedLMOutput)
+    assert out.keys() == ("logits",)  # losses of single batches cannot be joined
+    assert out.logits.shape == (5, 7, 37)
+
+
+def test_call_has_the_signature_of_its_head():
+    names = list(inspect.signature(TFAlbertForMaskedLM.call).parameters)
+    assert names[:3] == ["self", "input_ids", "attention_mask"]
+    assert names[-2:] == ["masked_positions", "training"]
+    assert "labels" not in inspect.signature(TFAlbertModel.call).parameters
+    assert "[B, S, V]" in TFAlbertForMaskedLM.call.__doc__
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"input_ids": np.array([[1, 37]])}, "input_ids: expected ids from 0 to 36 .*got 37"),
+        ({"input_ids": np.ones((1, 17), int)}, "at most max_position_embeddings = 16, got 17"),
+        ({"input_ids": np.ones((1, 3))}, "input_ids: expected an array of integers, got float"),
+        ({"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 4), int)}, r"attention_mask: .*got \[1, 4\]"),
+    ],
+)
+def test_bad_inputs_are_named(given, message, model):
+    with pytest.raises(ValueError, match=message):
+        model(given)
+
+
+def test_unknown_inputs_are_named(model):
+    with pytest.raises(TypeError, match="unexpected input 'tokens'"):
+        model(tokens=np.array([[1]]))
+
+
+# -- construction --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", tf.float64, np.float64, keras.dtype_policies.DTypePolicy("float64")])
+def test_dtype_takes_names_policies_and_dtypes(dtype):
+    model = TFAlbertModel(make_config(), dtype=dtype)
+    assert {v.dtype for v in model.trainable_variables} == {"float64"}
+    assert model(make_batch()).last_hidden_state.dtype == tf.float64
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_every_variable_exists_after_construction(cls):
+    model = cls(make_config())
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == model.num_parameters()
+    before = len(model.variables)
+    model(make_batch())
+    assert len(model.variables) == before
+
+
+def test_initial_values_are_cut_normals_and_the_pad_row_is_zero():
+    model = TFAlbertModel(make_config(vocab_size=3000, initializer_range=0.02))
+    words = model.numpy_state()["albert.embeddings.word_embeddings.weight"]
+    assert not words[0].any()
+    assert np.abs(words).max() <= 0.04
+    assert words[1:].std() == pytest.approx(0.02 * 0.8796, rel=0.02)  # the deviation of a normal cut at two
+    model.init_weights()
+    again = model.numpy_state()["albert.embeddings.word_embeddings.weight"]
+    assert not again[0].any()
+    assert (again[1:] != words[1:]).mean() > 0.99
+
+
+def test_the_pad_row_gets_the_decoders_gradient_only():
+    encoder, head = TFAlbertModel(make_config()), TFAlbertForMaskedLM(make_config())
+    ids = np.array([[3, 0, 0, 5]])
+    for model, reached in ((encoder, False), (head, True)):
+        table = model.get_input_embeddings().embeddings
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(model(ids)[0] ** 2)
+        gradient = tf.convert_to_tensor(tape.gradient(value, table.value)).numpy()
+        assert gradient[3].any()
+        assert gradient[0].any() == reached
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_finish_places_the_model(device, model):
+    moved = model._finish(device)
+    assert "CPU:0" in moved.trainable_variables[0].value.device
+    close(moved(make_batch()).logits, model(make_batch()).logits)
+    assert model._finish(None) is model
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+def test_dropout_acts_in_training_only(model):
+    batch = make_batch()
+    close(model(batch).logits, model(batch, training=False).logits, 0)
+    assert np.abs(model(batch, training=True).logits - model(batch).logits).max() > 1e-3
+
+
+@pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
+def test_attention_dropout_acts_in_both_implementations(attn_implementation):
+    config = make_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5)
+    model = TFAlbertModel(config, attn_implementation=attn_implementation)
+    out = model(make_batch(), training=True)[0] - model(make_batch())[0]
+    assert np.abs(out).max() > 1e-3
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+@pytest.mark.parametrize("source", ["numpy", "tf.data"])
+def test_fit_on_the_models_own_loss(jit_compile, source):
+    keras.utils.set_random_seed(0)
+    model, batch = TFAlbertForMaskedLM(make_config(num_hidden_layers=1, num_hidden_groups=1)), make_labelled(8)
+    data = batch if source == "numpy" else tf.data.Dataset.from_tensor_slices(batch).batch(4)
+    model.compile(optimizer=keras.optimizers.Adam(0.02), jit_compile=jit_compile)
+    history = model.fit(data, epochs=6, batch_size=4, verbose=0).history["loss"]
+    assert history[-1] < 0.8 * history[0]
+    close(model.evaluate(batch, batch_size=8, verbose=0), model(batch).loss, 1e-5)
+
+
+def test_fit_on_two_losses():
+    model = TFAlbertForPreTraining(make_config())
+    batch = make_labelled() | {"sentence_order_label": np.array([0, 1, -100, 1])}
+    model.compile(optimizer="sgd")
+    close(model.evaluate(batch, verbose=0), model(batch).loss, 1e-5)
+    assert np.isfinite(model.fit(batch, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_users_loss_and_metric_get_the_logits(inside):
+    model, batch = TFAlbertForMaskedLM(make_config()), make_labelled()
+    batch["labels"] = np.abs(batch["labels"]) % 37
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="sgd", loss=loss, metrics=["sparse_categorical_accuracy"])
+    targets = batch["labels"] if inside else batch.pop("labels")
+    expected = model(batch | {"labels": targets})
+    got = model.evaluate(batch, None if inside else targets, verbose=0, return_dict=True)
+    close(got["loss"], expected.loss, 1e-5)
+    close(got["sparse_categorical_accuracy"], (np.argmax(expected.logits, -1) == targets).mean())
+
+
+def test_a_users_losses_by_the_name_of_the_logits():
+    model = TFAlbertForPreTraining(make_config())
+    batch = make_batch() | {"labels": make_batch()["input_ids"], "sentence_order_label": np.array([0, 1, 0, 1])}
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="sgd", loss={"prediction": loss, "sop": loss})
+    close(model.evaluate(batch, verbose=0, return_dict=True)["loss"], model(batch).loss, 1e-5)
+
+
+def test_fit_without_a_loss_says_what_is_missing():
+    model = TFAlbertForMaskedLM(make_config())
+    model.compile(optimizer="sgd", run_eagerly=True)
+    with pytest.raises(ValueError, match=r"no loss: expected labels among the inputs, or a loss in compile\(\)"):
+        model.fit(make_batch(), verbose=0)
+
+
+def test_all_labels_ignored_is_no_loss(model):
+    assert float(model(make_batch() | {"labels": np.full((4, 7), -100)}).loss) == 0.0
+
+
+# -- files, precision, packing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_keras_file_round_trip(cls, tmp_path):
+    model = cls(make_config(id2label={0: "no", 1: "yes", 2: "both"}), attn_implementation="eager", dtype="float64")
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert type(again) is cls
+    assert again.config == model.config
+    assert (again.attn_implementation, again.name, again.dtype) == ("eager", model.name, "float64")
+    close(again(make_batch())[0], model(make_batch())[0], 0)
+
+
+def test_keras_file_keeps_what_was_compiled_and_the_missing_pooler(tmp_path):
+    model = TFAlbertForMaskedLM(make_config())
+    model.compile(optimizer="adam")
+    model.fit(make_labelled(), verbose=0)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert int(again.optimizer.iterations) == 1
+    again.fit(make_labelled(), verbose=0)
+    bare = TFAlbertModel(make_config(), add_pooling_layer=False)
+    bare.save(tmp_path / "y.keras")
+    assert keras.saving.load_model(tmp_path / "y.keras").pooler is None
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy):
+    model, wide = (TFAlbertForMaskedLM(make_config(), dtype=dtype) for dtype in (policy, "float32"))
+    wide.load_numpy_state(model.numpy_state())
+    batch = make_labelled()
+    out, expected = model(batch), wide(batch)
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert out.logits.dtype == policy.removeprefix("mixed_")
+    assert out.loss.dtype == tf.float32
+    close(out.loss, expected.loss, 0.05)
+    model.compile(optimizer="adam")
+    assert np.isfinite(model.fit(batch, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_arrays_go_in_and_out_bit_for_bit(dtype):
+    first, second = (TFAlbertForPreTraining(make_config(), dtype=dtype) for _ in range(2))
+    state = first.numpy_state()
+    second.load_numpy_state(state)
+    for name, array in second.numpy_state().items():
+        assert array.dtype.name == dtype
+        assert array.tobytes() == state[name].tobytes(), name
+
+
+class Adapter(keras.layers.Layer):
+    """A low-rank addition to a Dense layer."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.low = self.add_weight(shape=(12, 2), initializer="ones", name="low")
+        self.high = self.add_weight(shape=(2, 12), initializer="ones", name="high")
+
+    def call(self, x):
+        return self.inner(x) + keras.ops.matmul(keras.ops.matmul(x, self.low), self.high)
+
+
+def wrap(attention):
+    attention.query = Adapter(attention.query)
+    return attention.query.low
+
+
+def enable_lora(attention):
+    attention.query.enable_lora(2)
+    attention.query.lora_kernel_b.assign(np.ones((2, 12)))
+    return attention.query.lora_kernel_a
+
+
+@pytest.mark.parametrize("adapt", [wrap, enable_lora])
+def test_an_adapter_on_query_acts_and_gets_gradients(adapt):
+    model = TFAlbertModel(make_config())
+    attention = model.encoder.albert_layer_groups[0].albert_layers[1].attention
+    assert attention.packed() is not None
+    plain = model(make_batch())[0]
+    weight = adapt(attention)
+    assert attention.packed() is None
+    with tf.GradientTape() as tape:
+        out = model(make_batch())[0]
+        loss = tf.reduce_sum(out**2)
+    assert np.abs(out - plain).max() > 1e-4
+    assert tape.gradient(loss, weight.value).numpy().any()
+    assert any(v is weight for v in model.trainable_variables)
+
+
+def test_summary_is_keras_own(capsys):
+    TFAlbertModel(make_config()).summary()
+    assert "embeddings (AlbertEmbeddings)" in capsys.readouterr().out
+
+
+# -- Keras on JAX --------------------------------------------------------------------------------------------------
+
+ON_JAX = """
+import warnings
+warnings.simplefilter("error")
+import keras, numpy as np
+from albert_core.config import AlbertConfig
+from albert_tf.models import TFAlbertForMaskedLM
+assert keras.backend.backend() == "jax"
+case = dict(np.load({path!r}))
+batch = {{k: case.pop(k) for k in ("input_ids", "attention_mask", "token_type_ids", "labels")}}
+model = TFAlbertForMaskedLM(AlbertConfig(**{sizes!r}))
+wanted = case.pop("wanted")
+model.load_numpy_state(case)
+for attn in ("eager", "sdpa"):
+    model.albert.attn_implementation = attn
+    got = np.asarray(model(batch).logits)
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() < 2e-5 * np.abs(wanted).max(), np.abs(got - wanted).max()
+assert model.predict(batch, verbose=0).logits.shape == wanted.shape
+model.compile(optimizer="adam")
+assert np.isfinite(model.fit(batch, epochs=2, verbose=0).history["loss"]).all()
+try:
+    model(np.array([[1, 37]]))
+except ValueError as error:
+    assert "got 37" in str(error)
+try:
+    TFAlbertForMaskedLM(model.config, dtype="float64")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_the_same_classes_run_on_jax(model, expected, tmp_path):
+    pytest.importorskip("jax")
+    case = tmp_path / "case.npz"
+    np.savez(case, wanted=expected, **make_labelled(), **model.numpy_state())
+    code = ON_JAX.format(path=str(case), sizes=SIZES)
+    env = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "float64 needs Keras on TensorFlow" in done.stdout
+
+
+@pytest.mark.parametrize("file", ["base", "layers", "losses", "models"])
+def test_no_file_of_the_models_names_tensorflow(file):
+    source = Path(sys.modules[TFAlbertModel.__module__].__file__).with_name(f"{file}.py").read_text()
+    assert "import tensorflow" not in source
+    assert "tf." not in source.replace("albert_tf.", "")
