@@ -7,8 +7,10 @@ iteration over the present keys. Absent fields are structure, not leaves, for ev
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "SequenceClassifierOutput",
     "TokenClassifierOutput",
     "flatten",
+    "register_with_jax",
     "unflatten",
 ]
 
@@ -183,3 +186,11 @@ OUTPUTS: tuple[type[ModelOutput], ...] = (
     TokenClassifierOutput,
     QuestionAnsweringModelOutput,
 )
+
+
+@lru_cache(maxsize=1)
+def register_with_jax() -> None:
+    """Make every output a JAX pytree: for Flax, and for Keras where it runs on JAX; the second call does nothing."""
+    register = importlib.import_module("jax").tree_util.register_dataclass
+    for output in OUTPUTS:
+        register(output, data_fields=[f.name for f in dataclasses.fields(output)], meta_fields=[])

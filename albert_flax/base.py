@@ -119,6 +119,9 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         self.eval()
         return self
 
+    def run_numpy(self, **inputs: Any) -> ModelOutput:
+        return self(**inputs, return_dict=True).map(np.asarray)
+
 
 def _checked_dtype(dtype: Any) -> np.dtype:
     """A dtype a model can be computed in, given as a name or as an object.
@@ -126,7 +129,7 @@ def _checked_dtype(dtype: Any) -> np.dtype:
     Raises:
         ValueError: There is no such dtype, or it is float64 while JAX is held to 32 bits.
     """
-    found = DTYPES[dtype_by_name(np.dtype(dtype) if isinstance(dtype, type) else dtype)]
+    found = DTYPES[dtype_by_name(dtype)]
     if found == np.float64 and not jax.config.jax_enable_x64:
         raise ValueError("dtype: float64 needs 64-bit JAX, `with jax.enable_x64(True):`, but x64 is off")
     return found

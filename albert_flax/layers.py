@@ -301,7 +301,7 @@ def _repeat(
 
     x, (states, probabilities) = jax.lax.scan(step, x, (rows, keys), length=count)
     inner_first = [jnp.unstack(p) for p in probabilities or ()]  # I times count arrays [B, N, S, S]
-    return x, () if states is None else jnp.unstack(states), tuple(p for layer in zip(*inner_first) for p in layer)
+    return x, () if states is None else jnp.unstack(states), tuple(p for layer in zip(*inner_first, strict=True) for p in layer)
 
 
 class AlbertMLMHead(nnx.Module):
@@ -311,11 +311,11 @@ class AlbertMLMHead(nnx.Module):
         self.dense = linear(config.hidden_size, config.embedding_size, **how)
         self.activation = activation_of(config)
 
-    def __call__(self, x: Array, masked_positions: Array | None, words: nnx.Embed) -> Array:
+    def __call__(self, x: Array, words: Array, masked_positions: Array | None) -> Array:
         if masked_positions is not None:
             x = jnp.take_along_axis(x, masked_positions[:, :, None], axis=1)  # [B, P, H]
         x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
-        return words.attend(x) + self.bias.astype(x.dtype)  # [B, P, V]
+        return x @ words.astype(x.dtype).T + self.bias.astype(x.dtype)  # [B, P, V]
 
 
 class AlbertSOPHead(nnx.Module):

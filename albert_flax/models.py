@@ -76,7 +76,7 @@ class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertPreTrainedModel):
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions, self.get_output_embeddings())
+        logits = self.predictions(encoded.last_hidden_state, self._words(), inputs.masked_positions)
         order = self.sop_classifier(encoded.pooler_output)
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
@@ -101,6 +101,6 @@ class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertPreTrainedModel):
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions, self.get_output_embeddings())
+        logits = self.predictions(encoded.last_hidden_state, self._words(), inputs.masked_positions)
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)

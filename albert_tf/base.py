@@ -11,7 +11,7 @@ import optree
 from keras import initializers, ops
 
 from albert_core.config import AlbertConfig
-from albert_core.outputs import OUTPUTS, ModelOutput, flatten, unflatten
+from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
 from albert_core.pretrained import PreTrained, check_attn_implementation, dtype_by_name
 from albert_core.signature import CHECKED_IDS, LABELS, Inputs, check_ids
 from albert_core.walker import Leaf
@@ -20,6 +20,8 @@ for _output in OUTPUTS:
     optree.register_pytree_node(
         _output, flatten, lambda names, values, kind=_output: unflatten(kind, names, values), namespace="keras"
     )
+if keras.backend.backend() == "jax":
+    register_with_jax()
 
 
 class TFAlbertPreTrainedModel(PreTrained, keras.Model):
@@ -48,9 +50,8 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The inputs by name, as Keras likes them: in a dict or by position it takes no flag beside tensors."""
-        kwargs = {name: value for name, value in kwargs.items() if value is not None}
-        if not args and isinstance(kwargs.get(self.signature.names[0]), Mapping | list | tuple):
-            args = (kwargs.pop(self.signature.names[0]),)  # tf.function has given the dict or the list a name
+        if all(arg is None for arg in args[1:]):
+            args = args[:1]  # TensorFlow's `function` passes every default after a dict or a list
         return self.signature.named(args, kwargs)
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:

@@ -42,7 +42,8 @@ class Runner:
 
     def ask(self, *words: object) -> str:
         """One request, one line of answer."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         print(*words, file=self.process.stdin, flush=True)
         for line in self.process.stdout:
             if line.startswith("answer "):
@@ -112,10 +113,8 @@ def main(peers: str | None, rounds: int, as_json: bool) -> None:
 
 def table(rows: list[dict]) -> str:
     """Markdown: milliseconds, the ratio peer / ours (above 1: ours is faster), and ours against the products alone."""
-    lines = [
-        "| task | batch x length | backend | ours ms | peer ms | peer / ours | products / ours |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ("task", "batch x length", "backend", "ours ms", "peer ms", "peer / ours", "products / ours")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in rows:
         ms = row["ms"]
         for ours, peer in OURS.items():

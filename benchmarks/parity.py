@@ -38,7 +38,9 @@ def forward_error(backend: Adapter, dtype: str, groups: str, positions: str) -> 
     with backend.precision(dtype):
         got = backend.run(backend.model(HEAD, config, dtype, held), inputs, output_hidden_states=True)
     pairs = [(got[n], oracle[n]) for n in ("prediction_logits", "sop_logits")]
-    return max(rho(mine, theirs) for mine, theirs in (*pairs, *zip(got["hidden_states"], oracle["hidden_states"])))
+    return max(
+        rho(mine, theirs) for mine, theirs in (*pairs, *zip(got["hidden_states"], oracle["hidden_states"], strict=True))
+    )
 
 
 def gradient_error(backend: Adapter, dtype: str, groups: str, positions: str) -> float:
@@ -64,7 +66,12 @@ def main(backends: str) -> None:
         print(f"| {dtype}, hidden states and logits | {gate} |", " | ".join(f"{c:.1e}" for c in cells), "|", flush=True)
     for dtype in ("float64", "float32"):
         cells = (max(gradient_error(a, dtype, *s) for s in settings) for a in adapters)
-        print(f"| {dtype}, gradients | {GATE[dtype]['gradient']:.0e} |", " | ".join(f"{c:.1e}" for c in cells), "|", flush=True)
+        print(
+            f"| {dtype}, gradients | {GATE[dtype]['gradient']:.0e} |",
+            " | ".join(f"{c:.1e}" for c in cells),
+            "|",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -188,19 +188,13 @@ def oracle_gradients(
         given = {n: jnp.asarray(v) for n, v in inputs.items()}
 
         def loss(parameters: dict[str, Any]) -> Any:
-            table = parameters[words]
-            if "inputs_embeds" not in given:
-                still = (
-                    table
-                    if config.pad_token_id is None
-                    else table.at[config.pad_token_id].set(state[words][config.pad_token_id])
-                )
-                given_now = {k: v for k, v in given.items() if k != "input_ids"} | {
-                    "inputs_embeds": still[given["input_ids"]]
-                }
-            else:
-                given_now = given
-            return reference.forward(config, parameters, given_now, head, pooling, xp=jnp)["loss"]
+            inputs_now = given
+            if "input_ids" in given:
+                table, pad = parameters[words], config.pad_token_id
+                still = table if pad is None else table.at[pad].set(state[words][pad])
+                inputs_now = {k: v for k, v in given.items() if k != "input_ids"}
+                inputs_now["inputs_embeds"] = still[given["input_ids"]]
+            return reference.forward(config, parameters, inputs_now, head, pooling, xp=jnp)["loss"]
 
         return {n: np.asarray(g) for n, g in jax.grad(loss)(free).items()}
 

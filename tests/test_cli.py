@@ -52,7 +52,9 @@ def test_all_backends_agree_to_the_last_digits() -> None:
 def test_options(tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text(f"{SENTENCE}\n\nThe [MASK] of the [MASK] was high.\n")
-    document = answer("fill-mask", "--file", str(file), "--top-k", "2", "--targets", "food, energy", "--backend", "torch")
+    document = answer(
+        "fill-mask", "--file", str(file), "--top-k", "2", "--targets", "food, energy", "--backend", "torch"
+    )
     one, two = document["texts"]
     assert [len(mask) for mask in one["fillings"]["torch"]] == [2]
     assert [len(mask) for mask in two["fillings"]["torch"]] == [2, 2]
@@ -61,7 +63,9 @@ def test_options(tmp_path: Path) -> None:
 
 
 def test_run_is_fill_mask_by_another_name() -> None:
-    by_name = answer("run", "--task", "fill-mask", "--model", BUNDLED_MODEL, "--device", "cpu", "--backend", "torch", stdin=SENTENCE)
+    by_name = answer(
+        "run", "--task", "fill-mask", "--model", BUNDLED_MODEL, "--device", "cpu", "--backend", "torch", stdin=SENTENCE
+    )
     assert by_name == answer("fill-mask", SENTENCE, "--backend", "torch")
 
 

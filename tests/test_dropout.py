@@ -37,14 +37,18 @@ def one_layer(**changes: Any) -> AlbertConfig:
     return AlbertConfig(**{**TINY, **sizes, **changes})
 
 
+def zeros(config: AlbertConfig) -> dict[str, np.ndarray]:
+    """Weights that are all zero, norms included."""
+    drawn = initial_state(config, HEADS["AlbertModel"].all_parts(), 0)
+    return {name: np.zeros_like(value, np.float32) for name, value in drawn.items()}
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_values_are_dropped_at_the_rate(backend: Adapter, place: str) -> None:
     """All weights are zero but one bias of ones, so every hidden state is two-valued exactly where ones were dropped."""
     field, bias = PLACES[place]
     config = one_layer(**{field: RATE})
-    state = {
-        n: np.zeros_like(v, np.float32) for n, v in initial_state(config, HEADS["AlbertModel"].all_parts(), 0).items()
-    }
+    state = zeros(config)
     state[bias] += 1.0
     state["albert.encoder.embedding_hidden_mapping_in.weight"] += np.eye(WIDTH, dtype=np.float32)
     for norm in ("attention.LayerNorm", "full_layer_layer_norm"):
@@ -71,11 +75,9 @@ def test_attention_probabilities_are_dropped(backend: Adapter) -> None:
 
 
 def test_every_layer_draws_its_own(backend: Adapter) -> None:
-    """Two layers that shared one pattern would drop the same values twice: the share kept would be 1 - p, not (1 - p)^2."""
+    """Two layers that shared one pattern would drop the same values twice."""
     config = one_layer(hidden_dropout_prob=0.5, num_hidden_layers=2)
-    state = {
-        n: np.zeros_like(v, np.float32) for n, v in initial_state(config, HEADS["AlbertModel"].all_parts(), 0).items()
-    }
+    state = zeros(config)
     state[LAYER + "ffn_output.bias"] += 1.0
     for norm in ("attention.LayerNorm", "full_layer_layer_norm"):
         state[f"{LAYER}{norm}.weight"] += 1.0

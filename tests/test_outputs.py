@@ -41,8 +41,9 @@ def test_every_field_says_its_dimensions(kind: type[ModelOutput]) -> None:
 
 
 def _torch_tree(out: ModelOutput) -> tuple[list, ModelOutput]:
-    import albert_torch  # noqa: F401
     from torch.utils import _pytree
+
+    import albert_torch  # noqa: F401
 
     leaves, structure = _pytree.tree_flatten(out)
     return leaves, _pytree.tree_unflatten(leaves, structure)

@@ -38,7 +38,9 @@ def test_the_three_examples_print_the_same_word(tmp_path: Path) -> None:
     assert len(EXAMPLES) == 3
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     words = {
-        subprocess.run([sys.executable, "-W", "ignore", "-c", e], capture_output=True, text=True, env=env, timeout=300).stdout
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", e], capture_output=True, text=True, env=env, timeout=300
+        ).stdout
         for e in EXAMPLES
     }
     assert len(words) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ SIZES = dict(
     max_position_embeddings=16,
     initializer_range=0.3,
 )
+ONE_LAYER = dict(num_hidden_layers=1, num_hidden_groups=1, inner_group_num=1)  # what is compiled stays small
 
 
 def make_config(**changes):
@@ -128,7 +130,10 @@ def test_call_has_the_signature_of_its_head():
         ({"input_ids": np.array([[1, 37]])}, "input_ids: expected ids from 0 to 36 .*got 37"),
         ({"input_ids": np.ones((1, 17), int)}, "at most max_position_embeddings = 16, got 17"),
         ({"input_ids": np.ones((1, 3))}, "input_ids: expected an array of integers, got float"),
-        ({"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 4), int)}, r"attention_mask: .*got \[1, 4\]"),
+        (
+            {"input_ids": np.ones((1, 3), int), "attention_mask": np.ones((1, 4), int)},
+            r"attention_mask: .*got \[1, 4\]",
+        ),
     ],
 )
 def test_bad_inputs_are_named(given, message, model):
@@ -173,12 +178,13 @@ def test_initial_values_are_cut_normals_and_the_pad_row_is_zero():
 
 
 def test_the_pad_row_gets_the_decoders_gradient_only():
-    encoder, head = TFAlbertModel(make_config()), TFAlbertForMaskedLM(make_config())
     ids = np.array([[3, 0, 0, 5]])
-    for model, reached in ((encoder, False), (head, True)):
+    for cls, reached in ((TFAlbertModel, False), (TFAlbertForMaskedLM, True)):
+        model = cls(make_config())
         table = model.get_input_embeddings().embeddings
         with tf.GradientTape() as tape:
-            value = tf.reduce_sum(model(ids)[0] ** 2)
+            out = model(ids)[0]
+            value = tf.reduce_sum(out * np.arange(out.shape[-1]))
         gradient = tf.convert_to_tensor(tape.gradient(value, table.value)).numpy()
         assert gradient[3].any()
         assert gradient[0].any() == reached
@@ -195,8 +201,8 @@ def test_finish_places_the_model(device, model):
 # -- training ------------------------------------------------------------------------------------------------------
 
 
-def test_dropout_acts_in_training_only(model):
-    batch = make_batch()
+def test_dropout_acts_in_training_only():
+    model, batch = TFAlbertForMaskedLM(make_config(hidden_dropout_prob=0.5)), make_batch()
     close(model(batch).logits, model(batch, training=False).logits, 0)
     assert np.abs(model(batch, training=True).logits - model(batch).logits).max() > 1e-3
 
@@ -209,32 +215,31 @@ def test_attention_dropout_acts_in_both_implementations(attn_implementation):
     assert np.abs(out).max() > 1e-3
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
-@pytest.mark.parametrize("source", ["numpy", "tf.data"])
+@pytest.mark.parametrize(("jit_compile", "source"), [(True, "numpy"), (False, "tf.data")])
 def test_fit_on_the_models_own_loss(jit_compile, source):
-    keras.utils.set_random_seed(0)
-    model, batch = TFAlbertForMaskedLM(make_config(num_hidden_layers=1, num_hidden_groups=1)), make_labelled(8)
+    model, batch = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), make_labelled(8)
     data = batch if source == "numpy" else tf.data.Dataset.from_tensor_slices(batch).batch(4)
-    model.compile(optimizer=keras.optimizers.Adam(0.02), jit_compile=jit_compile)
-    history = model.fit(data, epochs=6, batch_size=4, verbose=0).history["loss"]
-    assert history[-1] < 0.8 * history[0]
+    model.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=jit_compile)
+    before = float(model(batch).loss)
+    history = model.fit(data, epochs=6, batch_size=4, verbose=0, shuffle=False).history["loss"]
+    assert history[-1] < 0.9 * before
     close(model.evaluate(batch, batch_size=8, verbose=0), model(batch).loss, 1e-5)
 
 
 def test_fit_on_two_losses():
-    model = TFAlbertForPreTraining(make_config())
+    model = TFAlbertForPreTraining(make_config(**ONE_LAYER))
     batch = make_labelled() | {"sentence_order_label": np.array([0, 1, -100, 1])}
-    model.compile(optimizer="sgd")
+    model.compile(optimizer="sgd", jit_compile=False)
     close(model.evaluate(batch, verbose=0), model(batch).loss, 1e-5)
     assert np.isfinite(model.fit(batch, verbose=0).history["loss"]).all()
 
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_users_loss_and_metric_get_the_logits(inside):
-    model, batch = TFAlbertForMaskedLM(make_config()), make_labelled()
+    model, batch = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), make_labelled()
     batch["labels"] = np.abs(batch["labels"]) % 37
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer="sgd", loss=loss, metrics=["sparse_categorical_accuracy"])
+    model.compile(optimizer="sgd", loss=loss, metrics=["sparse_categorical_accuracy"], jit_compile=False)
     targets = batch["labels"] if inside else batch.pop("labels")
     expected = model(batch | {"labels": targets})
     got = model.evaluate(batch, None if inside else targets, verbose=0, return_dict=True)
@@ -243,10 +248,10 @@ def test_a_users_loss_and_metric_get_the_logits(inside):
 
 
 def test_a_users_losses_by_the_name_of_the_logits():
-    model = TFAlbertForPreTraining(make_config())
+    model = TFAlbertForPreTraining(make_config(**ONE_LAYER))
     batch = make_batch() | {"labels": make_batch()["input_ids"], "sentence_order_label": np.array([0, 1, 0, 1])}
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer="sgd", loss={"prediction": loss, "sop": loss})
+    model.compile(optimizer="sgd", loss={"prediction": loss, "sop": loss}, jit_compile=False)
     close(model.evaluate(batch, verbose=0, return_dict=True)["loss"], model(batch).loss, 1e-5)
 
 
@@ -276,13 +281,13 @@ def test_keras_file_round_trip(cls, tmp_path):
 
 
 def test_keras_file_keeps_what_was_compiled_and_the_missing_pooler(tmp_path):
-    model = TFAlbertForMaskedLM(make_config())
-    model.compile(optimizer="adam")
+    model = TFAlbertForMaskedLM(make_config(**ONE_LAYER))
+    model.compile(optimizer="adam", jit_compile=False)
     model.fit(make_labelled(), verbose=0)
     model.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
     assert int(again.optimizer.iterations) == 1
-    again.fit(make_labelled(), verbose=0)
+    close(again.evaluate(make_labelled(), verbose=0), model.evaluate(make_labelled(), verbose=0), 0)
     bare = TFAlbertModel(make_config(), add_pooling_layer=False)
     bare.save(tmp_path / "y.keras")
     assert keras.saving.load_model(tmp_path / "y.keras").pooler is None
@@ -290,7 +295,7 @@ def test_keras_file_keeps_what_was_compiled_and_the_missing_pooler(tmp_path):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(policy):
-    model, wide = (TFAlbertForMaskedLM(make_config(), dtype=dtype) for dtype in (policy, "float32"))
+    model, wide = (TFAlbertForMaskedLM(make_config(**ONE_LAYER), dtype=dtype) for dtype in (policy, "float32"))
     wide.load_numpy_state(model.numpy_state())
     batch = make_labelled()
     out, expected = model(batch), wide(batch)
@@ -298,7 +303,7 @@ def test_mixed_precision(policy):
     assert out.logits.dtype == policy.removeprefix("mixed_")
     assert out.loss.dtype == tf.float32
     close(out.loss, expected.loss, 0.05)
-    model.compile(optimizer="adam")
+    model.compile(optimizer="sgd", jit_compile=False)
     assert np.isfinite(model.fit(batch, verbose=0).history["loss"]).all()
 
 
@@ -318,7 +323,7 @@ class Adapter(keras.layers.Layer):
     def __init__(self, inner):
         super().__init__()
         self.inner = inner
-        self.low = self.add_weight(shape=(12, 2), initializer="ones", name="low")
+        self.low = self.add_weight(shape=(12, 2), initializer="normal", name="low")
         self.high = self.add_weight(shape=(2, 12), initializer="ones", name="high")
 
     def call(self, x):
@@ -377,7 +382,7 @@ for attn in ("eager", "sdpa"):
     assert got.shape == wanted.shape
     assert np.abs(got - wanted).max() < 2e-5 * np.abs(wanted).max(), np.abs(got - wanted).max()
 assert model.predict(batch, verbose=0).logits.shape == wanted.shape
-model.compile(optimizer="adam")
+model.compile(optimizer="sgd")
 assert np.isfinite(model.fit(batch, epochs=2, verbose=0).history["loss"]).all()
 try:
     model(np.array([[1, 37]]))
@@ -405,4 +410,4 @@ def test_the_same_classes_run_on_jax(model, expected, tmp_path):
 def test_no_file_of_the_models_names_tensorflow(file):
     source = Path(sys.modules[TFAlbertModel.__module__].__file__).with_name(f"{file}.py").read_text()
     assert "import tensorflow" not in source
-    assert "tf." not in source.replace("albert_tf.", "")
+    assert not re.search(r"\btf\.", source)

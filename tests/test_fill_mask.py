@@ -1,0 +1,105 @@
+"""The fill-mask pipeline over the NumPy reference, and the same answers from every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Adapter
+
+from albert_core import reference
+from albert_core.config import AlbertConfig
+from albert_core.hub import BUNDLED_MODEL, locate
+from albert_core.outputs import MaskedLMOutput
+from albert_core.pipelines import FillMaskPipeline, pipeline
+from albert_core.tokenizer import AutoTokenizer
+
+SENTENCE = "Plants create [MASK] through a process known as photosynthesis."
+
+
+class ReferenceModel:
+    """A masked LM without a framework, in float64."""
+
+    framework, head_name = "numpy", "AlbertForMaskedLM"
+
+    def __init__(self, config: AlbertConfig, state: dict[str, np.ndarray]) -> None:
+        self.config, self.state, self.calls = config, state, []
+
+    def run_numpy(self, **inputs: np.ndarray) -> MaskedLMOutput:
+        self.calls.append({name: value.shape for name, value in inputs.items()})
+        return MaskedLMOutput(logits=reference.forward(self.config, self.state, inputs, self.head_name)["logits"])
+
+
+@pytest.fixture(scope="module")
+def task() -> FillMaskPipeline:
+    source = locate(BUNDLED_MODEL)
+    with source.checkpoint() as checkpoint:
+        state = {name: np.asarray(checkpoint[name], dtype=np.float64) for name in checkpoint}
+    model = ReferenceModel(AlbertConfig.from_json_file(source.file("config.json")), state)
+    return pipeline("fill-mask", model, tokenizer=AutoTokenizer.from_pretrained(BUNDLED_MODEL))
+
+
+def test_one_mask(task: FillMaskPipeline) -> None:
+    found = task(SENTENCE)
+    assert len(found) == 5
+    assert set(found[0]) == {"score", "token", "token_str", "sequence"}
+    assert [c["score"] for c in found] == sorted((c["score"] for c in found), reverse=True)
+    assert 0 < sum(c["score"] for c in found) < 1
+    for c in found:
+        assert c["token_str"] == task.tokenizer.decode([c["token"]])
+        assert "[MASK]" not in c["sequence"]
+        assert "[CLS]" not in c["sequence"]
+
+
+def test_only_the_masked_positions_are_computed(task: FillMaskPipeline) -> None:
+    task.model.calls.clear()
+    task("The [MASK] and the [MASK].")
+    assert task.model.calls[0]["masked_positions"] == (1, 2)
+
+
+def test_several_masks_and_several_texts(task: FillMaskPipeline) -> None:
+    together = task([SENTENCE, "The [MASK] of the [MASK]."], top_k=3)
+    assert len(together) == 2
+    assert [len(mask) for mask in together[1]] == [3, 3]
+    assert "[MASK]" in together[1][0][0]["sequence"]
+    alone = task(SENTENCE, top_k=3)
+    assert [c["token"] for c in together[0]] == [c["token"] for c in alone]  # padding changes nothing
+    assert np.allclose([c["score"] for c in together[0]], [c["score"] for c in alone], rtol=1e-12)
+
+
+def test_targets(task: FillMaskPipeline) -> None:
+    everything = {c["token"]: c["score"] for c in task(SENTENCE, top_k=task.model.config.vocab_size)}
+    found = task(SENTENCE, targets=["food", "energy", "food"])
+    assert {c["token_str"] for c in found} == {"food", "energy"}
+    assert all(c["score"] == everything[c["token"]] for c in found)
+    with pytest.warns(UserWarning, match="pieces; ranked by its first"):
+        assert len(task(SENTENCE, targets="photosynthesisable")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("no mask", {}, r"with \[MASK\], got 'no mask'"),
+        (SENTENCE, {"top_k": 0}, "top_k: expected an int of at least 1, got 0"),
+        (SENTENCE, {"targets": []}, "targets: expected at least one word"),
+        ("word " * 600 + "[MASK]", {}, "expected at most [0-9]+ pieces"),
+    ],
+)
+def test_bad_input(task: FillMaskPipeline, text: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        task(text, **options)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ValueError, match="task: expected one of fill-mask, got 'translate'"):
+        pipeline("translate")
+    with pytest.raises(ValueError, match="backend: expected one of torch, tf, flax, got 'theano'"):
+        pipeline("fill-mask", backend="theano")
+
+
+def test_every_backend_gives_the_reference_answer(backend: Adapter, task: FillMaskPipeline) -> None:
+    found = backend.package.pipeline("fill-mask", model=BUNDLED_MODEL, dtype="float32")(SENTENCE)
+    expected = task(SENTENCE)
+    assert [c["token"] for c in found] == [c["token"] for c in expected]
+    assert np.allclose([c["score"] for c in found], [c["score"] for c in expected], rtol=1e-5)
