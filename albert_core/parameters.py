@@ -109,17 +109,17 @@ _LAYER = "albert.encoder.albert_layer_groups.{g}.albert_layers.{i}."
 _TF1_LAYER = "bert/encoder/transformer/group_{g}/inner_group_{i}/"
 _IN = "albert.encoder.embedding_hidden_mapping_in"
 _WORDS = "albert.embeddings.word_embeddings.weight"
-_EMBEDDINGS, _TF1_EMBEDDINGS = "albert.embeddings.", "bert/embeddings/"
+_EMB, _TF1_EMB = "albert.embeddings.", "bert/embeddings/"
 _LINEAR, _NORM, _EMBEDDING = Kind.LINEAR, Kind.NORM, Kind.EMBEDDING
 
 _DECODER_TIES = (("weight", _WORDS), ("bias", "predictions.bias"))
 
 # fmt: off
 ROWS: tuple[Row, ...] = (
-    Row("embeddings", _EMBEDDINGS + "word_embeddings", _TF1_EMBEDDINGS + "word_embeddings", _EMBEDDING, ("V", "E")),
-    Row("embeddings", _EMBEDDINGS + "position_embeddings", _TF1_EMBEDDINGS + "position_embeddings", _EMBEDDING, ("X", "E")),
-    Row("embeddings", _EMBEDDINGS + "token_type_embeddings", _TF1_EMBEDDINGS + "token_type_embeddings", _EMBEDDING, ("T", "E")),
-    Row("embeddings", _EMBEDDINGS + "LayerNorm", _TF1_EMBEDDINGS + "LayerNorm", _NORM, ("E",)),
+    Row("embeddings", _EMB + "word_embeddings", _TF1_EMB + "word_embeddings", _EMBEDDING, ("V", "E")),
+    Row("embeddings", _EMB + "position_embeddings", _TF1_EMB + "position_embeddings", _EMBEDDING, ("X", "E")),
+    Row("embeddings", _EMB + "token_type_embeddings", _TF1_EMB + "token_type_embeddings", _EMBEDDING, ("T", "E")),
+    Row("embeddings", _EMB + "LayerNorm", _TF1_EMB + "LayerNorm", _NORM, ("E",)),
     Row("encoder", _IN, "bert/encoder/embedding_hidden_mapping_in", _LINEAR, ("E", "H")),
     Row("encoder", _LAYER + "full_layer_layer_norm", _TF1_LAYER + "LayerNorm_1", _NORM, ("H",)),
     Row("encoder", _LAYER + "attention.query", _TF1_LAYER + "attention_1/self/query", _LINEAR, ("H", "H")),

@@ -109,8 +109,8 @@ INPUTS: tuple[Input, ...] = (
     ),
     Input("inputs_embeds", "float", ("BSE",), "Token embeddings in place of input_ids; their width is embedding_size."),
     Input("labels", "label", (), "What the loss compares with."),
-    Input("start_positions", "int", ("B",), "First piece of each answer; a position from S on is ignored, a negative one means 0."),
-    Input("end_positions", "int", ("B",), "Last piece of each answer; a position from S on is ignored, a negative one means 0."),
+    Input("start_positions", "int", ("B",), "First piece of each answer; from S on it is ignored, below 0 it means 0."),
+    Input("end_positions", "int", ("B",), "Last piece of each answer; from S on it is ignored, below 0 it means 0."),
     Input(
         "sentence_order_label",
         "int",

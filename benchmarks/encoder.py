@@ -119,9 +119,8 @@ def table(rows: list[dict]) -> str:
         ms = row["ms"]
         for ours, peer in OURS.items():
             theirs = f"{ms[peer]:.1f} | {ms[peer] / ms[ours]:.2f}" if peer in ms else "- | -"
-            lines.append(
-                f"| {row['task']} | {row['shape']} | {ours} | {ms[ours]:.1f} | {theirs} | {ms['matmul'] / ms[ours]:.2f} |"
-            )
+            share = f"{ms['matmul'] / ms[ours]:.2f}"
+            lines.append(f"| {row['task']} | {row['shape']} | {ours} | {ms[ours]:.1f} | {theirs} | {share} |")
     return "\n".join(lines)
 
 

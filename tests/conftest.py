@@ -160,7 +160,7 @@ def assert_close(got: Mapping[str, Any], oracle: Mapping[str, Any], bound: float
 
 
 def assert_gradients_close(got: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray], bound: float) -> None:
-    """Each gradient within `bound` of its oracle; one that is zero in theory, as the key bias', on the scale of the rest."""
+    """Each gradient within `bound` of its oracle; one that is zero in theory (key bias) on the scale of the rest."""
     assert got.keys() == oracle.keys()
     scales = {name: np.sqrt(np.mean(np.square(value, dtype=np.float64))) for name, value in oracle.items()}
     largest = max(scales.values())

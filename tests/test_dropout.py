@@ -45,7 +45,7 @@ def zeros(config: AlbertConfig) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_values_are_dropped_at_the_rate(backend: Adapter, place: str) -> None:
-    """All weights are zero but one bias of ones, so every hidden state is two-valued exactly where ones were dropped."""
+    """All weights are zero but one bias of ones, so hidden states are two-valued exactly where ones were dropped."""
     field, bias = PLACES[place]
     config = one_layer(**{field: RATE})
     state = zeros(config)

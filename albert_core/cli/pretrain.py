@@ -21,13 +21,13 @@ __all__ = ["command", "read_recipe"]
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--recipe", required=True, type=click.Path(path_type=Path), help="TOML with [model] and [recipe].")
 @click.option("--tokenizer", required=True, help="Folder of the vocabulary; see train-tokenizer.")
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Checkpoints and the model go here.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--held-out", type=click.Path(path_type=Path), multiple=True, help="Text to measure on; may be repeated.")
 @click.option("--max-seconds", type=float, help="Stop after this long.")
 @click.option("--device", help='Where to train.  [default: "cuda" if there is one]')
 @click.option("--autocast", type=click.Choice(["bfloat16", "float16"]), help="Matrix products in this dtype.")
 @click.option("--every", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps between checkpoints.")
-@click.option("--save-dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True)
+@click.option("--save-dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def command(files: tuple[Path, ...], **options: Any) -> None:
     """Pretrain a model on text FILES (plain, .gz or .xz): masked LM and sentence order.
@@ -64,13 +64,14 @@ def pretrain_files(
         FormatError: The recipe is no TOML, or has a table or key it should not have.
         AlbertError: A text, the vocabulary or a checkpoint cannot be read.
     """
-    from albert_core.backends import load
     from albert_core.config import AlbertConfig
     from albert_core.pretraining_data import PretrainingData, TokenizedCorpus, Vocabulary
     from albert_core.tokenizer import AlbertTokenizer
 
     model, settings = read_recipe(recipe)
-    torch_backend = load("torch")
+    from albert_torch import AlbertForPreTraining
+    from albert_torch.training import newest_checkpoint, pretrain
+
     engine = AlbertTokenizer.from_pretrained(tokenizer)
     vocabulary = Vocabulary.of(engine)
     config = AlbertConfig(vocab_size=len(engine), **model)
@@ -78,7 +79,7 @@ def pretrain_files(
     def data(paths: list[Path], **changes: Any) -> PretrainingData:
         return PretrainingData(TokenizedCorpus.read(paths, engine), vocabulary, replace(settings, **changes))
 
-    state = torch_backend.training.pretrain(
+    state = pretrain(
         config,
         settings,
         data(files),
@@ -91,8 +92,8 @@ def pretrain_files(
         save_every=every,
     )
     best = output / "best"
-    source = best if best.exists() else torch_backend.training.newest_checkpoint(output)
-    trained = torch_backend.AlbertForPreTraining.from_pretrained(source, dtype=save_dtype)
+    source = best if best.exists() else newest_checkpoint(output)
+    trained = AlbertForPreTraining.from_pretrained(source, dtype=save_dtype)
     trained.save_pretrained(output / "model")
     engine.save_pretrained(output / "model")
     return {"model": str(output / "model"), **asdict(state)}
