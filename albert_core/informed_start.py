@@ -32,6 +32,8 @@ _SINUSOID_BASE = 100.0  # longest wavelength in places, over 2 pi: near places m
 _OFFSETS = (-1, 1, -2, 2, -3, 3, -4, 4)  # where the heads look, in turn
 _SHARPNESS = 1.0  # of the heads' looking
 _POSITION_SCALE = 0.07
+_LOUDNESS = 2.0  # of the neighbours beside the place itself
+_LATER_LAYERS = 0.1  # what layers after the first add at the start, so that depth costs no time to learn
 
 
 def informed_state(
@@ -41,7 +43,6 @@ def informed_state(
     seed: int,
     *,
     ordinary: np.ndarray,
-    context_gain: float = 2.0,
 ) -> dict[str, np.ndarray]:
     """Initial weights of a model for pretraining, drawn from a corpus.
 
@@ -51,7 +52,6 @@ def informed_state(
         parts: Part names, as in `albert_core.heads`; those of a model for pretraining.
         seed: Any non-negative integer.
         ordinary: Ids that stand for text, see `Vocabulary`.
-        context_gain: How much louder than the place itself its neighbours are, over the whole depth.
 
     Returns:
         float64 arrays by canonical name.
@@ -63,12 +63,13 @@ def informed_state(
     sinusoids, frequencies = _sinusoids(config.max_position_embeddings, config.embedding_size)
     state[f"{embeddings}position_embeddings.weight"] = sinusoids * _POSITION_SCALE
     back = np.linalg.pinv(state["albert.encoder.embedding_hidden_mapping_in.weight"])  # [E, H]
-    gain = context_gain / config.num_hidden_layers**0.5
     for group in range(config.num_hidden_groups):
         for inner in range(config.inner_group_num):
             prefix = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}."
-            _look_around(state, prefix + "attention.", back, frequencies, config.num_attention_heads, gain)
-            state[prefix + "ffn_output.weight"] *= 0.5
+            _look_around(state, prefix + "attention.", back, frequencies, config.num_attention_heads)
+            first = group == inner == 0
+            state[prefix + "attention.dense.weight"] *= 1.0 if first else _LATER_LAYERS
+            state[prefix + "ffn_output.weight"] *= 0.5 if first else 0.5 * _LATER_LAYERS
     dense, decoder = "predictions.dense.weight", "predictions.decoder.weight"
     state[dense] = 0.3 * state[dense] + back
     state[decoder] = state[f"{embeddings}word_embeddings.weight"]
@@ -80,7 +81,7 @@ def informed_state(
 def company_embeddings(
     corpus: TokenizedCorpus, ordinary: np.ndarray, vocab_size: int, width: int, seed: int
 ) -> np.ndarray:
-    """One vector of unit mean square for each ordinary piece, near for pieces seen in like company, [ordinary, width]."""
+    """A vector of unit mean square for each ordinary piece; like company, near vectors. [ordinary, width]"""
     association, frequent = _association(corpus, vocab_size)  # [V, contexts]
     values, vectors = _leading(association[frequent], width, seed)
     # Eigenvectors of the frequent block, extended to every piece (Nyström).
@@ -135,7 +136,7 @@ def _sinusoids(places: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _look_around(
-    state: dict[str, np.ndarray], prefix: str, back: np.ndarray, frequencies: np.ndarray, heads: int, gain: float
+    state: dict[str, np.ndarray], prefix: str, back: np.ndarray, frequencies: np.ndarray, heads: int
 ) -> None:
     """Turn each head to its offset, and let values pass through."""
     width = back.shape[1]
@@ -151,5 +152,5 @@ def _look_around(
         rows = slice(head * size, head * size + len(key))
         state[prefix + "key.weight"][rows] += _SHARPNESS * key
         state[prefix + "query.weight"][rows] += _SHARPNESS * query
-    state[prefix + "value.weight"] = 0.5 * state[prefix + "value.weight"] + gain * np.eye(width)
+    state[prefix + "value.weight"] = 0.5 * state[prefix + "value.weight"] + _LOUDNESS * np.eye(width)
     state[prefix + "dense.weight"] = 0.5 * state[prefix + "dense.weight"] + np.eye(width)

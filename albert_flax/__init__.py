@@ -21,3 +21,5 @@ FlaxAutoModel = FlaxAlbertModel
 FlaxAutoModelForMaskedLM = FlaxAlbertForMaskedLM
 FlaxAutoModelForPreTraining = FlaxAlbertForPreTraining
 pipeline = pipeline_for("flax")
+
+pipeline = pipeline_for("flax")

@@ -147,7 +147,9 @@ def _is_at_hand(ids: Any) -> bool:
 
 
 def _find_device(device: Any) -> Any:
-    """A JAX device or sharding as it is; "cpu" and "gpu:1" by name and number."""
+    """A JAX device or sharding as it is; 0 by number, "cpu" and "cuda:1" by name and number."""
+    if isinstance(device, int):
+        return jax.devices()[device]
     if not isinstance(device, str):
         return device
     platform, _, number = device.partition(":")

@@ -157,8 +157,8 @@ class AlbertAttention(nnx.Module):
         return context if head_mask is None else context * head_mask[:, None], None
 
     def _fusible(self, x: Array) -> bool:
-        """JAX's fused attention knows no dropout, and its softmax is float32 whatever it is given."""
-        return x.dtype != jnp.float64 and not _is_active(self.attention_dropout)
+        """JAX's fused attention knows no dropout, takes every softmax in float32, and has no float16 on a CPU."""
+        return x.dtype in (jnp.float32, jnp.bfloat16) and not _is_active(self.attention_dropout)
 
 
 def _is_plain(module: nnx.Module) -> bool:
@@ -301,7 +301,11 @@ def _repeat(
 
     x, (states, probabilities) = jax.lax.scan(step, x, (rows, keys), length=count)
     inner_first = [jnp.unstack(p) for p in probabilities or ()]  # I times count arrays [B, N, S, S]
-    return x, () if states is None else jnp.unstack(states), tuple(p for layer in zip(*inner_first, strict=True) for p in layer)
+    return (
+        x,
+        () if states is None else jnp.unstack(states),
+        tuple(p for layer in zip(*inner_first, strict=True) for p in layer),
+    )
 
 
 class AlbertMLMHead(nnx.Module):

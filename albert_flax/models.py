@@ -76,7 +76,8 @@ class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertPreTrainedModel):
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self._words(), inputs.masked_positions)
+        words = self.get_input_embeddings().embedding[...]
+        logits = self.predictions(encoded.last_hidden_state, words, inputs.masked_positions)
         order = self.sop_classifier(encoded.pooler_output)
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
@@ -101,6 +102,7 @@ class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertPreTrainedModel):
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self._words(), inputs.masked_positions)
+        words = self.get_input_embeddings().embedding[...]
+        logits = self.predictions(encoded.last_hidden_state, words, inputs.masked_positions)
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -6,11 +6,9 @@ require("tf")
 
 from albert_core.config import AlbertConfig, AutoConfig
 from albert_core.errors import *
-from albert_core.outputs import (
-    AlbertForPreTrainingOutput as TFAlbertForPreTrainingOutput,
-    BaseModelOutputWithPooling as TFBaseModelOutputWithPooling,
-    MaskedLMOutput as TFMaskedLMOutput,
-)
+from albert_core.outputs import AlbertForPreTrainingOutput as TFAlbertForPreTrainingOutput
+from albert_core.outputs import BaseModelOutputWithPooling as TFBaseModelOutputWithPooling
+from albert_core.outputs import MaskedLMOutput as TFMaskedLMOutput
 from albert_core.pipelines import pipeline_for
 from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer, BatchEncoding
 from albert_tf.base import TFAlbertPreTrainedModel

@@ -1,4 +1,4 @@
-"""What every Keras model here shares: construction, the way into `call`, `fit`, and the four hooks of `from_pretrained`."""
+"""What every Keras model here shares: construction, the way into `call`, `fit`, the four hooks of `from_pretrained`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         # Each block casts its own inputs; casting all of them here would round labels and masks as well.
         super().__init__(dtype=dtype, autocast=False, name=name)
         if self.compute_dtype == "float64" != keras.backend.result_type("float64", "float32"):
-            raise ValueError(f"dtype: float64 needs Keras on TensorFlow; on {keras.backend.backend()} it loses half its digits")
+            raise ValueError(f"dtype: float64 needs Keras on TensorFlow; on {keras.backend.backend()} it is float32")
         self.config = config
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
@@ -81,6 +81,9 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
     def base_model(self) -> keras.Model:
         """The encoder."""
         return getattr(self, self.base_model_prefix, self)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name != "base_model"]  # Keras' loader would walk in a circle
 
     def get_input_embeddings(self) -> keras.layers.Embedding:
         """The word embeddings."""
@@ -160,6 +163,9 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
             moved = type(self).from_config(self.get_config())
             moved.load_numpy_state(self.numpy_state())
         return moved
+
+    def run_numpy(self, **inputs: Any) -> ModelOutput:
+        return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
 
 
 def _is_at_hand(ids: Any) -> bool:

@@ -190,7 +190,7 @@ class AlbertAttention(layers.Layer):
         scores = ops.einsum("bqnd,bknd->bnqk", q, k) * self.scale  # [B, N, S, S]
         scores = scores if bias is None else scores + bias
         wide = backend.result_type(scores.dtype, "float32")
-        probabilities = self.attention_dropout(ops.cast(ops.softmax(ops.cast(scores, wide)), v.dtype))
+        probabilities = self.attention_dropout(ops.cast(_softmax(ops.cast(scores, wide)), v.dtype))
         if head_mask is not None:
             probabilities = probabilities * head_mask[:, None, None]
         return ops.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
@@ -201,6 +201,11 @@ class AlbertAttention(layers.Layer):
         scale = ops.cast(self.scale, backend.result_type(q.dtype, "float32"))  # TensorFlow makes a Python float 32-bit
         context = ops.dot_product_attention(q, k, v, bias=bias, scale=scale)
         return context if head_mask is None else context * head_mask[:, None], None
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last axis, without Keras' warning about an axis of one."""
+    return ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
 
 
 def _is_plain(layer: layers.Layer) -> bool:

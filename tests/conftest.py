@@ -122,8 +122,8 @@ class Adapter:
     def _flax_gradients(self, model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         from flax import nnx
 
-        grads = nnx.grad(lambda m: m(**inputs).loss)(model)
-        shadow = nnx.merge(nnx.graphdef(model), grads, nnx.state(model, nnx.Not(nnx.Param)))
+        structure, _, rest = nnx.split(model, nnx.Param, ...)
+        shadow = nnx.merge(structure, nnx.grad(lambda m: m(**inputs).loss)(model), rest)
         return self._by_name(shadow, lambda leaf: np.asarray(leaf.value[...]))
 
     def _by_name(self, model: Any, read: Any) -> dict[str, np.ndarray]:
