@@ -27,7 +27,7 @@ __all__ = ["informed_state"]
 _WINDOW = 3  # places on each side that count as company, weighted by 1 / distance
 _CONTEXTS = 8192  # most frequent pieces that stand for all when company is counted; bounds memory
 _SMOOTHING = 0.75  # of context frequencies, Levy, Goldberg and Dagan 2015
-_SPECTRUM = -0.25  # power of the eigenvalues in the embeddings; 0.5 would be the plain factorisation
+_SPECTRUM = 0.25  # power of the eigenvalues in the embeddings; 0.5 would be the plain factorisation
 _SINUSOID_BASE = 100.0  # longest wavelength in places, over 2 pi: near places matter most
 _OFFSETS = (-1, 1, -2, 2, -3, 3, -4, 4)  # where the heads look, in turn
 _SHARPNESS = 1.0  # of the heads' looking
@@ -81,7 +81,7 @@ def informed_state(
 def company_embeddings(
     corpus: TokenizedCorpus, ordinary: np.ndarray, vocab_size: int, width: int, seed: int
 ) -> np.ndarray:
-    """A vector of unit mean square for each ordinary piece; like company, near vectors. [ordinary, width]"""
+    """A vector of unit mean square for each ordinary piece; pieces seen in like company are near. Shape [ordinary, width]."""
     association, frequent = _association(corpus, vocab_size)  # [V, contexts]
     values, vectors = _leading(association[frequent], width, seed)
     # Eigenvectors of the frequent block, extended to every piece (Nyström).

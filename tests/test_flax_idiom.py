@@ -190,7 +190,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_gives_the_same(way: str) -> None:
-    model = make_model(num_hidden_groups=2, inner_group_num=2)
+    model = make_model()
     close(WAYS[way](model), loss_of(model))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_core.cli.options import model_options, read_texts
+from albert_core.cli.options import load_quietly, model_options, read_texts
 
 __all__ = ["command", "fill_mask"]
 
@@ -49,11 +49,13 @@ def fill_mask(
     from albert_core.pipelines import pipeline
 
     words = [word.strip() for word in targets.split(",") if word.strip()] if targets else None
-    names: list[str | None] = (
-        list(installed()) if backend == "all" and installed() else [None if backend == "all" else backend]
-    )
+    names: list[str | None] = [backend]
+    if backend in (None, "all"):  # without any installed, pipeline says which command installs one
+        present = installed()
+        names = list(present if backend == "all" else present[:1]) or [None]
     results, name = {}, ""
     for each in names:
+        load_quietly(each)
         task = pipeline("fill-mask", model, backend=each, device=_device(device), dtype=dtype)
         results[task.model.framework], name = task(texts, top_k=top_k, targets=words), task.name
     if as_json:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from albert_core.backends import BACKENDS
+from albert_core.backends import BACKENDS, load
 
-__all__ = ["model_options", "read_texts"]
+__all__ = ["load_quietly", "model_options", "read_texts"]
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,12 +26,34 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="[default: the first one installed]; all: side by side.",
         ),
         click.option("--device", help='Where to run, for example "cpu", "cuda:0" or "0".'),
-        click.option("--dtype", help="float64, float32, bfloat16 or float16.  [default: the checkpoint's]"),
+        click.option("--dtype", help="float64, float32, bfloat16 or float16.  [default: float32]"),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def load_quietly(backend: str | None) -> None:
+    """Import a backend without the lines TensorFlow's C++ writes to standard error when it starts.
+
+    They come before any of its log levels is in force. Should the import fail, they are shown.
+    """
+    if backend != "tf":
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            load(backend)
+        except BaseException:
+            aside.seek(0)
+            os.write(saved, aside.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:

@@ -35,7 +35,7 @@ def pipeline(
         tokenizer: A tokenizer object or where to load one; the model's own when None.
         backend: "torch", "tf" or "flax"; the first installed one when None.
         device: Where the model runs, for example "cpu", "cuda:0" or 0.
-        dtype: As in `from_pretrained`.
+        dtype: What to compute in; float32 when None, also where the checkpoint is stored in half precision.
         torch_dtype: Another name of `dtype`.
         attn_implementation: As in `from_pretrained`.
         **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`.
@@ -54,9 +54,10 @@ def pipeline(
         package = load(_backend_name(backend))
         cls = getattr(package, BACKENDS[_backend_name(backend)].prefix + kind.head)
         tokenizer = model if tokenizer is None else tokenizer
+        dtype = dtype or torch_dtype or "float32"
         model = cls.from_pretrained(
             model,
-            dtype=torch_dtype if dtype is None else dtype,
+            dtype=dtype,
             device=device,
             attn_implementation=attn_implementation,
             **options,
