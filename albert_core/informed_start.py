@@ -19,8 +19,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from albert_core.config import AlbertConfig
+from albert_core.corpus import TokenizedCorpus
 from albert_core.parameters import initial_state
-from albert_core.pretraining_data import TokenizedCorpus
 
 __all__ = ["informed_state"]
 
@@ -47,7 +47,7 @@ def informed_state(
     """Initial weights of a model for pretraining, drawn from a corpus.
 
     Args:
-        config: The model's sizes; absolute positions, heads of an even size of at most E.
+        config: The model's sizes; absolute positions and an even E.
         corpus: The text the model will see.
         parts: Part names, as in `albert_core.heads`; those of a model for pretraining.
         seed: Any non-negative integer.
@@ -55,7 +55,13 @@ def informed_state(
 
     Returns:
         float64 arrays by canonical name.
+
+    Raises:
+        ValueError: The config has relative positions or an odd embedding_size.
     """
+    if config.position_embedding_type != "absolute" or config.embedding_size % 2:
+        got = f"{config.position_embedding_type} and {config.embedding_size}"
+        raise ValueError(f"config: expected absolute positions and an even embedding_size for sinusoids, got {got}")
     state = initial_state(config, parts, seed)
     embeddings = "albert.embeddings."
     words = company_embeddings(corpus, ordinary, config.vocab_size, config.embedding_size, seed)
@@ -81,7 +87,7 @@ def informed_state(
 def company_embeddings(
     corpus: TokenizedCorpus, ordinary: np.ndarray, vocab_size: int, width: int, seed: int
 ) -> np.ndarray:
-    """A vector of unit mean square for each ordinary piece; pieces seen in like company are near. Shape [ordinary, width]."""
+    """A vector of unit mean square for each ordinary piece, [ordinary, width]; those seen in like company are near."""
     association, frequent = _association(corpus, vocab_size)  # [V, contexts]
     values, vectors = _leading(association[frequent], width, seed)
     # Eigenvectors of the frequent block, extended to every piece (Nyström).

@@ -8,7 +8,11 @@ from albert_core.config import AlbertConfig, AutoConfig
 from albert_core.errors import *
 from albert_core.outputs import (
     AlbertForPreTrainingOutput as FlaxAlbertForPreTrainingOutput,
+)
+from albert_core.outputs import (
     BaseModelOutputWithPooling as FlaxBaseModelOutputWithPooling,
+)
+from albert_core.outputs import (
     MaskedLMOutput as FlaxMaskedLMOutput,
 )
 from albert_core.pipelines import pipeline_for
@@ -20,6 +24,4 @@ from albert_flax.models import FlaxAlbertForMaskedLM, FlaxAlbertForPreTraining, 
 FlaxAutoModel = FlaxAlbertModel
 FlaxAutoModelForMaskedLM = FlaxAlbertForMaskedLM
 FlaxAutoModelForPreTraining = FlaxAlbertForPreTraining
-pipeline = pipeline_for("flax")
-
 pipeline = pipeline_for("flax")

@@ -10,12 +10,9 @@ import dataclasses
 import json
 import shutil
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,38 +27,13 @@ from albert_core.parameters import initial_state
 from albert_core.pretraining_data import PretrainingData
 from albert_core.recipes import PretrainingRecipe, clip_by_global_norm, learning_rate
 from albert_core.safetensors_file import open_safetensors, save_safetensors
+from albert_core.training_state import CHECKPOINT_PREFIX, TrainingState, newest_checkpoint, print_line, stop_signals
 from albert_torch.models import AlbertForPreTraining
 from albert_torch.optim import make_optimizer
 
 __all__ = ["TrainingState", "evaluate", "pretrain"]
 
 _MOMENTS, _STATE = "moments.safetensors", "training_state.json"
-_PREFIX = "checkpoint-"
-
-
-@dataclass
-class TrainingState:
-    """Where a run stands: what a resume needs beside weights and moments.
-
-    Attributes:
-        step: Steps taken.
-        epoch: Epoch of the next batch.
-        index: Its index in that epoch.
-        tokens: Tokens seen, padding not counted.
-        seconds: Time spent in all calls together.
-        best: Highest held-out masked accuracy so far.
-        history: Held-out numbers, one entry an evaluation.
-        stopped: Why the last call ended: "finished", "time", or the name of a signal.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    index: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    stopped: str = ""
 
 
 def pretrain(
@@ -107,12 +79,12 @@ def pretrain(
         FloatingPointError: The loss is no longer finite; names the step. The newest checkpoint stays.
         CheckpointError: The checkpoint cannot be read or is that of another model.
     """
-    run = _Run(config, recipe, data, Path(output_dir), evaluation, device, autocast, progress or _print)
+    run = _Run(config, recipe, data, Path(output_dir), evaluation, device, autocast, progress or print_line)
     run.begin(initial)
     began, state = time.monotonic() - run.state.seconds, run.state
     state.stopped = ""
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
-    with _signals() as received:
+    with stop_signals() as received:
         while state.step < recipe.total_steps and not state.stopped:
             loss = run.step()
             state.seconds = time.monotonic() - began
@@ -228,8 +200,8 @@ class _Run:
 
     def save(self) -> None:
         """Write a new checkpoint, whole or not at all, then remove the older ones."""
-        older = list(self.folder.glob(_PREFIX + "*"))
-        target = self.folder / f"{_PREFIX}{self.state.step}"
+        older = list(self.folder.glob(CHECKPOINT_PREFIX + "*"))
+        target = self.folder / f"{CHECKPOINT_PREFIX}{self.state.step}"
         if target in older:
             return
         with write_folder(target) as folder:
@@ -256,12 +228,6 @@ class _Run:
                 m, v = (torch.from_numpy(moments.read(f"{kind}.{name}")).to(self.device) for kind in ("m", "v"))
                 self.optimizer.state[p].update(step=self.state.step, m=m, v=v)
         self.progress(f"going on from {folder.name}")
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest step, or None."""
-    found = [path for path in folder.glob(_PREFIX + "*") if path.name.removeprefix(_PREFIX).isdigit()]
-    return max(found, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
 
 
 @torch.no_grad()
@@ -304,29 +270,3 @@ def _tensors(batch: Mapping[str, np.ndarray], device: torch.device) -> dict[str,
 
 def _autocast(device: torch.device, dtype: str | None) -> AbstractContextManager[Any]:
     return nullcontext() if dtype is None else torch.autocast(device.type, getattr(torch, dtype))
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """SIGTERM and SIGINT put their number into a list instead of ending the process; a second one ends it as usual."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may set handlers
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def receive(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, receive)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from albert_core.pretraining_data import (
-    PretrainingData,
-    TokenizedCorpus,
-    Vocabulary,
-    _choose,
-    split_sentences,
-    starts_word,
-)
+from albert_core.corpus import TokenizedCorpus, Vocabulary, split_sentences, starts_word
+from albert_core.pretraining_data import PretrainingData, _choose
 from albert_core.recipes import PretrainingRecipe
 
 PAD, UNK, CLS, SEP, MASK, FIRST = range(6)
