@@ -38,7 +38,7 @@ test-all: .venv-test/.ready
 lint: .venv-test/.ready
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
-	.venv-test/bin/pyright
+	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
 .venv-peers/.ready: requirements-peers.txt
 	$(PYTHON) -m venv --clear .venv-peers

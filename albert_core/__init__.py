@@ -1,3 +1,7 @@
 """The framework-neutral core of ALBERT for PyTorch, TensorFlow and JAX. Importing it loads no framework."""
 
-from albert_core.version import __version__ as __version__
+from albert_core.config import AlbertConfig, AutoConfig
+from albert_core.errors import *
+from albert_core.outputs import *
+from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer, BatchEncoding
+from albert_core.version import __version__

@@ -9,38 +9,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import ml_dtypes
 import numpy as np
 
+from albert_core.atomic import write_folder
 from albert_core.config import AlbertConfig
-from albert_core.errors import (
-    CheckpointError,
-    DtypeMismatch,
-    MissingKeys,
-    NotFound,
-    ShapeMismatch,
-    UnexpectedKeys,
-)
-from albert_core.heads import ENCODER_PARTS, Head
+from albert_core.dtypes import DTYPES, dtype_by_name
+from albert_core.errors import NotFound
+from albert_core.heads import Head
+from albert_core.hub import LOCATE_OPTIONS, locate
+from albert_core.load_plan import LoadPlan, LoadReport
 from albert_core.outputs import ModelOutput
-from albert_core.parameters import IGNORED_KEYS, PREFIX, TIED, Parameter, parameter_table, part_of
+from albert_core.parameters import PREFIX, Parameter, parameter_table
+from albert_core.safetensors_io import save_sharded
 from albert_core.walker import LAYOUTS, Leaf, find
 
-__all__ = ["DTYPES", "LoadReport", "PreTrained", "check_attn_implementation", "dtype_by_name"]
+__all__ = ["PreTrained", "check_attn_implementation", "checkpoint_dtype"]
 
 logger = logging.getLogger(__name__)
 
 ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
-DTYPES = {
-    "float64": np.dtype(np.float64),
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
 # Arguments of code written for transformers that change nothing here: the weights are always safetensors.
 _ACCEPTED = ("from_pt", "from_tf", "from_flax", "use_safetensors", "trust_remote_code", "low_cpu_mem_usage")
 
@@ -55,42 +46,6 @@ def check_attn_implementation(name: str | None) -> str:
     if name not in ATTN_IMPLEMENTATIONS:
         raise ValueError(f"attn_implementation: expected one of {', '.join(ATTN_IMPLEMENTATIONS)}, got {name!r}")
     return name
-
-
-def dtype_by_name(dtype: Any) -> str:
-    """The name of a dtype given as a name or as any framework's own object.
-
-    Raises:
-        ValueError: It is not one a model can be computed in.
-    """
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
-    name = name.rpartition(".")[2]
-    if name not in DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-    return name
-
-
-@dataclass
-class LoadReport:
-    """What a load did.
-
-    Attributes:
-        missing_keys: Tensors of the head or pooler that were not there and were initialised.
-        unexpected_keys: Tensors of other heads, or of the pooler, that were not used.
-        mismatched_keys: Head tensors of another shape that were initialised (`ignore_mismatched_sizes`).
-        error_msgs: Always empty, because an error is raised; kept for code written for transformers.
-        integrity: "verified" when the file's digests were there and matched, else "unverified".
-        dtype: The dtype of the loaded model.
-        cast: Whether values were converted from another dtype of the file.
-    """
-
-    missing_keys: list[str] = field(default_factory=list)
-    unexpected_keys: list[str] = field(default_factory=list)
-    mismatched_keys: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
-    error_msgs: list[str] = field(default_factory=list)
-    integrity: str = "unverified"
-    dtype: str = ""
-    cast: bool = False
 
 
 class PreTrained(Head):
@@ -161,7 +116,7 @@ class PreTrained(Head):
         Raises:
             CheckpointError: Missing, unexpected, wrong-shaped or wrong-typed tensors, all in one error.
         """
-        plan = _Plan(self.parameter_table, state, path, **options)
+        plan = LoadPlan(self.parameter_table, state, path, **options)
         staged = []
         for parameter, key in plan.sources.items():
             leaf = self.leaf(parameter)
@@ -212,8 +167,6 @@ class PreTrained(Head):
             CheckpointError: The weights are malformed, unsafe, damaged, or not this model's; see its subclasses.
             ConfigError: The config.json is not that of an ALBERT.
         """
-        from albert_core.hub import LOCATE_OPTIONS, locate
-
         where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype
         build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
@@ -244,9 +197,6 @@ class PreTrained(Head):
             ConfigError: `hidden_act` is a callable, which no file can hold.
             OSError: The disk refused; what was there before is intact.
         """
-        from albert_core.atomic import write_folder
-        from albert_core.safetensors_io import save_sharded
-
         state = {n: a for n, a in self.numpy_state().items() if not n.endswith("decoder.weight")}
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}
@@ -295,77 +245,3 @@ def _log(report: LoadReport, name: str, path: Any) -> None:
         logger.warning("%s: %s of %s are not in the checkpoint and start untrained", path, ", ".join(fresh), name)
     if report.unexpected_keys:
         logger.info("%s: %s not used by %s", path, ", ".join(report.unexpected_keys), name)
-
-
-class _Plan:
-    """Which key of a checkpoint feeds which parameter; raises one error for everything that does not fit."""
-
-    def __init__(
-        self,
-        table: dict[str, Parameter],
-        state: Mapping[str, Any],
-        path: str | Path,
-        ignore_mismatched_sizes: bool = False,
-    ) -> None:
-        self.report, self.sources, self.path = LoadReport(), {}, path
-        self.problems: dict[type[CheckpointError], list[str]] = {}
-        self.state, self.lenient = state, ignore_mismatched_sizes
-        names = {_canonical(key): key for key in state.keys()}
-        for p in table.values():
-            if p.tied_to is None:
-                self._assign(p, names)
-        self._sort_out_rest(table, names)
-        self._raise()
-
-    def _assign(self, p: Parameter, names: dict[str, str]) -> None:
-        other = next((tied for tied, target in TIED.items() if target == p.name and tied in names), None)
-        key = names.get(p.name) or (names[other] if other else None)
-        if key is None:
-            if p.part in ENCODER_PARTS:
-                self._problem(MissingKeys, p.name)
-            else:
-                self.report.missing_keys.append(p.name)
-            return
-        shape, dtype = _facts(self.state, key)
-        if shape != p.shape:
-            if self.lenient and p.part not in ENCODER_PARTS:
-                self.report.mismatched_keys.append((key, shape, p.shape))
-            else:
-                self._problem(ShapeMismatch, f"{key} (expected {list(p.shape)}, got {list(shape)})")
-        elif dtype.name not in DTYPES:
-            self._problem(DtypeMismatch, f"{key} (expected a float, got {dtype.name})")
-        else:
-            self.sources[p] = key
-
-    def _sort_out_rest(self, table: dict[str, Parameter], names: dict[str, str]) -> None:
-        for name, key in names.items():
-            if name in table or IGNORED_KEYS.search(key):
-                continue
-            part = part_of(name)
-            if part is None or part in ENCODER_PARTS:  # a tensor no ALBERT has, or a layer this config has not
-                self._problem(UnexpectedKeys, key)
-            else:
-                self.report.unexpected_keys.append(key)
-
-    def _problem(self, kind: type[CheckpointError], text: str) -> None:
-        self.problems.setdefault(kind, []).append(text)
-
-    def _raise(self) -> None:
-        if not self.problems:
-            return
-        if len(self.problems) == 1:
-            ((kind, keys),) = self.problems.items()
-            raise kind(path=self.path, keys=keys)  # type: ignore[call-arg]
-        listed = "; ".join(f"{len(keys)} {kind._what}: {', '.join(keys)}" for kind, keys in self.problems.items())  # type: ignore[attr-defined]
-        raise CheckpointError(self.path, None, listed)
-
-
-def _canonical(key: str) -> str:
-    """A checkpoint's key with the encoder's prefix, which a bare encoder's file leaves out."""
-    return PREFIX + key if part_of(key) is None and part_of(PREFIX + key) else key
-
-
-def _facts(state: Any, key: str) -> tuple[tuple[int, ...], np.dtype]:
-    if hasattr(state, "shape"):  # a lazy checkpoint knows without reading
-        return tuple(state.shape(key)), np.dtype(state.dtype(key))
-    return tuple(state[key].shape), np.dtype(state[key].dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import jax
@@ -13,14 +13,14 @@ from flax import nnx
 from jax import Array
 
 from albert_core.config import AlbertConfig
-from albert_core.outputs import OUTPUTS, ModelOutput
+from albert_core.dtypes import DTYPES, dtype_by_name
+from albert_core.outputs import ModelOutput, register_with_jax
 from albert_core.parameters import Kind
-from albert_core.pretrained import DTYPES, PreTrained, check_attn_implementation, dtype_by_name
+from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.signature import CHECKED_IDS, Inputs, check_ids
 from albert_core.walker import Leaf
 
-for _output in OUTPUTS:
-    jax.tree_util.register_dataclass(_output, data_fields=[f.name for f in fields(_output)], meta_fields=[])
+register_with_jax()
 
 
 class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):

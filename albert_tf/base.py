@@ -11,8 +11,9 @@ import optree
 from keras import initializers, ops
 
 from albert_core.config import AlbertConfig
+from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
-from albert_core.pretrained import PreTrained, check_attn_implementation, dtype_by_name
+from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.signature import CHECKED_IDS, LABELS, Inputs, check_ids
 from albert_core.walker import Leaf
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from albert_core.config import AlbertConfig
+from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
 from albert_core.parameters import Kind
-from albert_core.pretrained import PreTrained, check_attn_implementation, dtype_by_name
+from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.signature import CHECKED_IDS, Inputs, check_ids
 from albert_core.walker import Leaf
 

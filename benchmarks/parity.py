@@ -24,7 +24,7 @@ from conftest import GATE, GROUPS, Adapter, oracle_gradients, rho
 from test_parity import labelled, make, reference
 
 from albert_core.config import POSITION_EMBEDDING_TYPES
-from albert_core.pretrained import DTYPES
+from albert_core.dtypes import DTYPES
 
 HEAD = "AlbertForPreTraining"
 

@@ -11,6 +11,7 @@ from conftest import GROUPS, TINY, Adapter, assert_close, batch
 
 from albert_core import reference
 from albert_core.config import AlbertConfig
+from albert_core.dtypes import DTYPES
 from albert_core.errors import (
     CheckpointError,
     ConfigError,
@@ -22,7 +23,6 @@ from albert_core.errors import (
 )
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
-from albert_core.pretrained import DTYPES
 from albert_core.safetensors_file import save_safetensors
 
 WEIGHTS = "model.safetensors"

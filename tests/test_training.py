@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import signal
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = importlib.import_module("torch")
 
 from albert_core.config import AlbertConfig  # noqa: E402
 from albert_core.corpus import TokenizedCorpus, Vocabulary  # noqa: E402

@@ -12,9 +12,12 @@ from typing import Any
 
 import click
 
+from albert_core.cli.progress import lines
 from albert_core.errors import FormatError, NotFound
 
 __all__ = ["command", "read_recipe"]
+
+HELD_OUT_MASKING = 0.15  # the paper's, whatever the training masks, so that runs compare
 
 
 @click.command("pretrain")
@@ -26,6 +29,7 @@ __all__ = ["command", "read_recipe"]
 @click.option("--max-seconds", type=float, help="Stop after this long.")
 @click.option("--device", help='Where to train.  [default: "cuda" if there is one]')
 @click.option("--autocast", type=click.Choice(["bfloat16", "float16"]), help="Matrix products in this dtype.")
+@click.option("--informed-start", is_flag=True, help="Begin with weights drawn from the text; see informed_start.")
 @click.option("--every", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps between checkpoints.")
 @click.option("--save-dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -54,6 +58,7 @@ def pretrain_files(
     max_seconds: float | None = None,
     device: str | None = None,
     autocast: str | None = None,
+    informed_start: bool = False,
     every: int = 1000,
     save_dtype: str = "float32",
 ) -> dict[str, Any]:
@@ -65,7 +70,9 @@ def pretrain_files(
         AlbertError: A text, the vocabulary or a checkpoint cannot be read.
     """
     from albert_core.config import AlbertConfig
-    from albert_core.pretraining_data import PretrainingData, TokenizedCorpus, Vocabulary
+    from albert_core.corpus import TokenizedCorpus, Vocabulary
+    from albert_core.informed_start import informed_state
+    from albert_core.pretraining_data import PretrainingData
     from albert_core.tokenizer import AlbertTokenizer
 
     model, settings = read_recipe(recipe)
@@ -79,20 +86,28 @@ def pretrain_files(
     def data(paths: list[Path], **changes: Any) -> PretrainingData:
         return PretrainingData(TokenizedCorpus.read(paths, engine), vocabulary, replace(settings, **changes))
 
-    state = pretrain(
-        config,
-        settings,
-        data(files),
-        output,
-        evaluation=data(list(held_out)) if held_out else None,
-        max_seconds=max_seconds,
-        device=device,
-        autocast=autocast,
-        evaluate_every=every,
-        save_every=every,
-    )
+    texts, initial = data(files), None
+    if informed_start:
+        parts = AlbertForPreTraining.all_parts()
+        initial = informed_state(config, texts.corpus, parts, settings.seed, ordinary=vocabulary.ordinary)
+    with lines() as progress:
+        state = pretrain(
+            config,
+            settings,
+            texts,
+            output,
+            evaluation=data(list(held_out), masking_probability=HELD_OUT_MASKING) if held_out else None,
+            initial=initial,
+            max_seconds=max_seconds,
+            device=device,
+            autocast=autocast,
+            evaluate_every=every,
+            save_every=every,
+            progress=progress,
+        )
     best = output / "best"
     source = best if best.exists() else newest_checkpoint(output)
+    assert source is not None, "pretrain leaves a checkpoint"
     trained = AlbertForPreTraining.from_pretrained(source, dtype=save_dtype)
     trained.save_pretrained(output / "model")
     engine.save_pretrained(output / "model")

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-__all__ = ["counter"]
+__all__ = ["counter", "lines"]
 
 _PLAIN_EVERY_SECONDS = 10.0
 
@@ -25,6 +25,19 @@ def counter(what: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda count: bar.update(task, completed=count)
+
+
+@contextlib.contextmanager
+def lines() -> Iterator[Callable[[str], None]]:
+    """A function to be called with each line; on a terminal those on steps replace each other."""
+    if not sys.stderr.isatty():
+        yield lambda line: print(line, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("reading text") as status:
+        yield lambda line: status.update(line) if line.startswith("step") else console.print(line, markup=False)
 
 
 def _plain(what: str) -> Callable[[int], None]:

@@ -1,0 +1,114 @@
+"""Which tensor of a checkpoint goes into which parameter, what may be missing, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from albert_core.dtypes import DTYPES
+from albert_core.errors import CheckpointError, DtypeMismatch, MissingKeys, ShapeMismatch, UnexpectedKeys
+from albert_core.heads import ENCODER_PARTS
+from albert_core.parameters import IGNORED_KEYS, PREFIX, TIED, Parameter, part_of
+
+__all__ = ["LoadPlan", "LoadReport"]
+
+
+@dataclass
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        missing_keys: Tensors of the head or pooler that were not there and were initialised.
+        unexpected_keys: Tensors of other heads, or of the pooler, that were not used.
+        mismatched_keys: Head tensors of another shape that were initialised (`ignore_mismatched_sizes`).
+        error_msgs: Always empty, because an error is raised; kept for code written for transformers.
+        integrity: "verified" when the file's digests were there and matched, else "unverified".
+        dtype: The dtype of the loaded model.
+        cast: Whether values were converted from another dtype of the file.
+    """
+
+    missing_keys: list[str] = field(default_factory=list)
+    unexpected_keys: list[str] = field(default_factory=list)
+    mismatched_keys: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    error_msgs: list[str] = field(default_factory=list)
+    integrity: str = "unverified"
+    dtype: str = ""
+    cast: bool = False
+
+
+class LoadPlan:
+    """Which key of a checkpoint feeds which parameter; raises one error for everything that does not fit."""
+
+    def __init__(
+        self,
+        table: dict[str, Parameter],
+        state: Mapping[str, Any],
+        path: str | Path,
+        ignore_mismatched_sizes: bool = False,
+    ) -> None:
+        self.report, self.sources, self.path = LoadReport(), {}, path
+        self.problems: dict[type[CheckpointError], list[str]] = {}
+        self.state, self.lenient = state, ignore_mismatched_sizes
+        names = {_canonical(key): key for key in state.keys()}
+        for p in table.values():
+            if p.tied_to is None:
+                self._assign(p, names)
+        self._sort_out_rest(table, names)
+        self._raise()
+
+    def _assign(self, p: Parameter, names: dict[str, str]) -> None:
+        other = next((tied for tied, target in TIED.items() if target == p.name and tied in names), None)
+        key = names.get(p.name) or (names[other] if other else None)
+        if key is None:
+            if p.part in ENCODER_PARTS:
+                self._problem(MissingKeys, p.name)
+            else:
+                self.report.missing_keys.append(p.name)
+            return
+        shape, dtype = _facts(self.state, key)
+        if shape != p.shape:
+            if self.lenient and p.part not in ENCODER_PARTS:
+                self.report.mismatched_keys.append((key, shape, p.shape))
+            else:
+                self._problem(ShapeMismatch, f"{key} (expected {list(p.shape)}, got {list(shape)})")
+        elif dtype.name not in DTYPES:
+            self._problem(DtypeMismatch, f"{key} (expected a float, got {dtype.name})")
+        else:
+            self.sources[p] = key
+
+    def _sort_out_rest(self, table: dict[str, Parameter], names: dict[str, str]) -> None:
+        for name, key in names.items():
+            if name in table or IGNORED_KEYS.search(key):
+                continue
+            part = part_of(name)
+            if part is None or part in ENCODER_PARTS:  # a tensor no ALBERT has, or a layer this config has not
+                self._problem(UnexpectedKeys, key)
+            else:
+                self.report.unexpected_keys.append(key)
+
+    def _problem(self, kind: type[CheckpointError], text: str) -> None:
+        self.problems.setdefault(kind, []).append(text)
+
+    def _raise(self) -> None:
+        if not self.problems:
+            return
+        if len(self.problems) == 1:
+            ((kind, keys),) = self.problems.items()
+            raise kind(path=self.path, keys=keys)  # type: ignore[call-arg]
+        listed = "; ".join(f"{len(keys)} {kind._what}: {', '.join(keys)}" for kind, keys in self.problems.items())  # type: ignore[attr-defined]
+        raise CheckpointError(self.path, None, listed)
+
+
+def _canonical(key: str) -> str:
+    """A checkpoint's key with the encoder's prefix, which a bare encoder's file leaves out."""
+    return PREFIX + key if part_of(key) is None and part_of(PREFIX + key) else key
+
+
+def _facts(state: Any, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    if hasattr(state, "shape"):  # a lazy checkpoint knows without reading
+        return tuple(state.shape(key)), np.dtype(state.dtype(key))
+    return tuple(state[key].shape), np.dtype(state[key].dtype)
