@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from albert_core.config_fields import choice, flag, is_int, number, rate, size, 
 from albert_core.errors import ConfigError, NotFound
 from albert_core.numerics import ACTIVATIONS
 from albert_core.presets import PRESETS
-from albert_core.strict_json import parse_object
+from albert_core.strict_json import clip, parse_object
 
 __all__ = ["POSITION_EMBEDDING_TYPES", "PRESETS", "PROBLEM_TYPES", "AlbertConfig", "AutoConfig"]
+
+logger = logging.getLogger(__name__)
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
@@ -128,7 +131,7 @@ class AlbertConfig:
         aside["_ready"], aside["extra"] = False, dict(values.pop("extra", {}))
         path = values.pop("_path", None)
         for name in [name for name in values if name not in _FIELDS]:
-            self._keep_extra(name, values.pop(name), quiet=path is not None)
+            self._keep_extra(name, values.pop(name))
         labels = {name: values.pop(name) for name in ("num_labels", "id2label", "label2id") if name in values}
         for f in _FIELDS.values():
             if f.name not in ("num_labels", "id2label", "label2id", "extra"):
@@ -137,10 +140,10 @@ class AlbertConfig:
         self._check_whole(path)
         aside["_ready"] = True
 
-    def _keep_extra(self, name: str, value: Any, quiet: bool) -> None:
+    def _keep_extra(self, name: str, value: Any) -> None:
         self.extra[name] = value
-        near = difflib.get_close_matches(name, _FIELDS, n=1, cutoff=0.8)
-        if name not in KNOWN_EXTRAS and (near or not quiet):
+        if name not in KNOWN_EXTRAS:
+            near = difflib.get_close_matches(name, _FIELDS, n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             warnings.warn(f"AlbertConfig has no field {name!r}; it is kept and saved but not used{hint}", stacklevel=4)
 
@@ -282,8 +285,9 @@ class AlbertConfig:
         known = {k: v for k, v in values.items() if k in _FIELDS and k != "extra"}
         extra = {k: v for k, v in values.items() if k not in known}
         config = cls(_path=path, **{**known, **overrides})
-        for name, value in extra.items():
-            config._keep_extra(name, value, quiet=True)
+        config.extra.update(extra)
+        if strange := sorted(extra.keys() - KNOWN_EXTRAS):
+            logger.warning("%s: kept but not used: %s", path or "config", ", ".join(map(clip, strange)))
         return config
 
     @classmethod

@@ -26,6 +26,7 @@ class LoadReport:
         unexpected_keys: Tensors of other heads, or of the pooler, that were not used.
         mismatched_keys: Head tensors of another shape that were initialised (`ignore_mismatched_sizes`).
         error_msgs: Always empty, because an error is raised; kept for code written for transformers.
+        non_finite_keys: Tensors that hold NaN or infinity, with how many of them.
         integrity: "verified" when the file's digests were there and matched, else "unverified".
         dtype: The dtype of the loaded model.
         cast: Whether values were converted from another dtype of the file.
@@ -35,6 +36,7 @@ class LoadReport:
     unexpected_keys: list[str] = field(default_factory=list)
     mismatched_keys: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     error_msgs: list[str] = field(default_factory=list)
+    non_finite_keys: dict[str, int] = field(default_factory=dict)
     integrity: str = "unverified"
     dtype: str = ""
     cast: bool = False

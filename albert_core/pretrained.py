@@ -18,7 +18,7 @@ import numpy as np
 from albert_core.atomic import write_folder
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
-from albert_core.errors import NotFound
+from albert_core.errors import IntegrityError, NotFound
 from albert_core.heads import Head
 from albert_core.hub import LOCATE_OPTIONS, locate
 from albert_core.load_plan import LoadPlan, LoadReport
@@ -105,16 +105,20 @@ class PreTrained(Head):
             state[p.name] = array.T if leaf.transposed else array
         return state | {p.name: state[p.tied_to] for p in table.values() if p.tied_to}
 
-    def load_numpy_state(self, state: Mapping[str, np.ndarray], path: str | Path = "", **options: Any) -> LoadReport:
+    def load_numpy_state(
+        self, state: Mapping[str, np.ndarray], path: str | Path = "", check_finite: bool = False, **options: Any
+    ) -> LoadReport:
         """Overwrite this model's arrays. Everything is read and checked before the first one changes.
 
         Args:
             state: Arrays by canonical name, with or without the encoder's prefix; may be lazy.
             path: Where they came from, for errors.
+            check_finite: Refuse NaN and infinity, which otherwise are only reported.
             **options: `ignore_mismatched_sizes`.
 
         Raises:
             CheckpointError: Missing, unexpected, wrong-shaped or wrong-typed tensors, all in one error.
+            IntegrityError: A tensor is not finite, with `check_finite`.
         """
         plan = LoadPlan(self.parameter_table, state, path, **options)
         staged = []
@@ -122,8 +126,14 @@ class PreTrained(Head):
             leaf = self.leaf(parameter)
             current = self._dtype_of(leaf)
             array = np.asarray(state[key])
+            if bad := int(array.size - np.isfinite(array).sum()):
+                plan.report.non_finite_keys[key] = bad
             plan.report.cast |= array.dtype != current
             staged.append((leaf, (array.T if leaf.transposed else array).astype(current, copy=False)))
+        if check_finite and plan.report.non_finite_keys:
+            raise IntegrityError(
+                path, next(iter(plan.report.non_finite_keys)), "expected finite values, got NaN or inf"
+            )
         for leaf, array in staged:
             self._set_array(leaf, array)
         return plan.report
@@ -143,6 +153,7 @@ class PreTrained(Head):
         device_map: Any = None,
         attn_implementation: str | None = None,
         ignore_mismatched_sizes: bool = False,
+        check_finite: bool = False,
         output_loading_info: bool = False,
         **options: Any,
     ) -> Any:
@@ -157,6 +168,7 @@ class PreTrained(Head):
             device_map: "auto", a device, or {"": device}; another name of `device`.
             attn_implementation: "eager" or "sdpa" (fused, the default).
             ignore_mismatched_sizes: Initialise head tensors whose shape differs instead of raising.
+            check_finite: Refuse weights that hold NaN or infinity.
             output_loading_info: Return (model, report) instead of the model.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`,
                 `add_pooling_layer`, and config fields that win over the checkpoint's.
@@ -178,7 +190,7 @@ class PreTrained(Head):
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
             model = cls._construct(config, name, attn_implementation=attn_implementation, **build)
             report = model.load_numpy_state(
-                checkpoint, path=checkpoint.path, ignore_mismatched_sizes=ignore_mismatched_sizes
+                checkpoint, checkpoint.path, check_finite, ignore_mismatched_sizes=ignore_mismatched_sizes
             )
             report.integrity, report.dtype = checkpoint.integrity, name
         _log(report, cls.__name__, name_or_path)
@@ -243,5 +255,7 @@ def _log(report: LoadReport, name: str, path: Any) -> None:
     fresh = report.missing_keys + [key for key, _, _ in report.mismatched_keys]
     if fresh:
         logger.warning("%s: %s of %s are not in the checkpoint and start untrained", path, ", ".join(fresh), name)
+    if report.non_finite_keys:
+        logger.warning("%s: NaN or infinity in %s", path, ", ".join(report.non_finite_keys))
     if report.unexpected_keys:
         logger.info("%s: %s not used by %s", path, ", ".join(report.unexpected_keys), name)

@@ -16,6 +16,7 @@ from albert_core.errors import (
     CheckpointError,
     ConfigError,
     DtypeMismatch,
+    IntegrityError,
     MissingKeys,
     NotFound,
     ShapeMismatch,
@@ -209,6 +210,17 @@ def test_dtype_is_the_checkpoints_unless_given(backend: Adapter, dtype: str, tmp
             backend.cls(HEAD).from_pretrained(folder, torch_dtype=other, output_loading_info=True)[1]["dtype"]
             == "float32"
         )
+
+
+def test_values_that_are_not_finite_are_reported_or_refused(backend: Adapter, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY)
+    state = {n: v for n, v in state_of(config, "float32").items() if "decoder" not in n}
+    state[KEY][0, :2] = np.nan, np.inf
+    folder = saved(tmp_path / "m", config, state)
+    _, report = backend.cls(HEAD).from_pretrained(folder, output_loading_info=True)
+    assert report["non_finite_keys"] == {KEY: 2}
+    with pytest.raises(IntegrityError, match=r"attention\.key\.weight"):
+        backend.cls(HEAD).from_pretrained(folder, check_finite=True)
 
 
 def test_bad_arguments(backend: Adapter, tmp_path: Path) -> None:

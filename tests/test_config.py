@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,35 @@ def test_every_key_of_a_file_comes_back(extras: dict, tmp_path: Path) -> None:
     back = json.loads((tmp_path / "out" / "config.json").read_text())
     assert {key: back[key] for key in values} == values
     assert AutoConfig.from_pretrained(tmp_path / "out").num_labels == 3
+
+
+def test_no_key_of_a_file_is_acted_on(tmp_path: Path) -> None:
+    """Under an audit hook: nothing is imported, run or connected to, and no file but config.json is opened."""
+    values = {"auto_map": {"AutoConfig": "evil.Config"}, "_attn_implementation_internal": "evil/kernel"}
+    values |= {
+        "trust_remote_code": True,
+        "torch_dtype": "os.system",
+        "architectures": ["evil.Model"],
+        "hidden_size": 64,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    script = f"""
+import sys
+from albert_core.config import AlbertConfig
+import albert_core.hub
+AlbertConfig()  # what a first config loads of our own
+seen = []
+sys.addaudithook(lambda event, args: seen.append((event, str(args[0]) if args else "")))
+config = AlbertConfig.from_pretrained({str(tmp_path)!r})
+bad = [s for s in seen if s[0].split(".")[0] in ("import", "socket", "subprocess", "os.system", "exec", "compile")]
+opened = {{path for event, path in seen if event == "open"}}
+assert not bad, bad
+assert opened == {{{str(tmp_path / "config.json")!r}}}, opened
+assert config.extra["trust_remote_code"] is True
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "_attn_implementation_internal" in done.stderr  # said once, on the logger
 
 
 def test_overrides_win_over_the_file() -> None:

@@ -24,7 +24,7 @@ from conftest import (
 )
 
 from albert_core import reference
-from albert_core.config import POSITION_EMBEDDING_TYPES, AlbertConfig
+from albert_core.config import POSITION_EMBEDDING_TYPES, PRESETS, AlbertConfig
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
 
@@ -198,6 +198,27 @@ def test_float32_is_as_exact_as_transformers(backend: Adapter, groups: str, atte
     bound = min(2 * theirs + 4 * UNIT_ROUNDOFF_FLOAT32, GATE["float32"]["forward"])
     assert_close(got, {"logits": oracle["logits"]}, bound)
     assert_close(got, {"loss": oracle["loss"]}, GATE["float32"]["forward"])
+
+
+@pytest.mark.long
+def test_base_size_float32(backend: Adapter) -> None:
+    """ALBERT base at 4 x 128 is as exact as transformers' class, and within the cap."""
+    import torch
+    import transformers
+
+    config = AlbertConfig.from_preset("albert-base-v2")
+    state = initial_state(config, HEADS["AlbertForMaskedLM"].all_parts(), 0)
+    state = {name: value.astype(np.float32) for name, value in state.items()}
+    inputs = batch(config, batch_size=4, length=128)
+    theirs = transformers.AlbertForMaskedLM(transformers.AlbertConfig(**PRESETS["albert-base-v2"])).eval()
+    theirs.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    with torch.no_grad():
+        peer = theirs(**{k: torch.from_numpy(v) for k, v in inputs.items()}).logits.numpy()
+    wide = {name: value.astype(np.float64) for name, value in state.items()}
+    oracle = reference.forward(config, wide, inputs, "AlbertForMaskedLM")["logits"]
+    got = backend.run(backend.model("AlbertForMaskedLM", config, "float32", state), inputs)
+    bound = min(2 * rho(peer, oracle) + 4 * UNIT_ROUNDOFF_FLOAT32, GATE["float32"]["forward"])
+    assert_close(got, {"logits": oracle}, bound)
 
 
 def test_tuples_and_flags_of_the_config(backend: Adapter) -> None:
