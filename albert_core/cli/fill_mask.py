@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_core.cli.options import load_quietly, model_options, read_texts
+from albert_core.cli.options import fill_mask_options, load_quietly, model_options, read_texts
 
 __all__ = ["command", "fill_mask"]
 
@@ -17,8 +17,7 @@ __all__ = ["command", "fill_mask"]
 @click.command("fill-mask")
 @click.argument("texts", nargs=-1)
 @click.option("--file", type=click.Path(path_type=Path), help="Read texts from a file, one per line (.gz and .xz too).")
-@click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Fillings per mask.")
-@click.option("--targets", help="Rank only these words, separated by commas.")
+@fill_mask_options
 @model_options
 def command(texts: tuple[str, ...], file: Path | None, **options: Any) -> None:
     """Fill the [MASK] of TEXTS, of a file's lines, or of standard input.

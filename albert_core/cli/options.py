@@ -13,7 +13,7 @@ import click
 
 from albert_core.backends import BACKENDS, load
 
-__all__ = ["load_quietly", "model_options", "read_texts"]
+__all__ = ["fill_mask_options", "load_quietly", "model_options", "read_texts"]
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,6 +28,17 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", help='Where to run, for example "cpu", "cuda:0" or "0".'),
         click.option("--dtype", help="float64, float32, bfloat16 or float16.  [default: float32]"),
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def fill_mask_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--top-k, --targets."""
+    options = (
+        click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Fillings per mask."),
+        click.option("--targets", help="Rank only these words, separated by commas."),
     )
     for option in reversed(options):
         function = option(function)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from albert_core.cli.fill_mask import fill_mask
-from albert_core.cli.options import model_options, read_texts
+from albert_core.cli.options import fill_mask_options, model_options, read_texts
 
 __all__ = ["command"]
 
@@ -21,6 +21,7 @@ _TASKS = {"fill-mask": fill_mask}
 @click.option(
     "--input", "--file", "file", type=click.Path(path_type=Path), help="Read texts from a file, one per line."
 )
+@fill_mask_options
 @model_options
 def command(texts: tuple[str, ...], task: str, file: Path | None, **options: Any) -> None:
     """Run a task on TEXTS, on a file's lines, or on standard input."""
