@@ -122,7 +122,7 @@ class AlbertEmbeddings(layers.Layer):
 
 class AlbertAttention(layers.Layer):
     def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "attention") -> None:
-        super().__init__(dtype=dtype, name=name)
+        super().__init__(dtype=dtype, name=name, autocast=False)  # the mask stays wide
         width = config.hidden_size
         self.query = dense(config, width, width, "query", dtype)
         self.key = dense(config, width, width, "key", dtype)
@@ -146,7 +146,8 @@ class AlbertAttention(layers.Layer):
         parts = (self.query, self.key, self.value)
         if not all(_is_plain(part) for part in parts):
             return None
-        return ops.concatenate([p.kernel for p in parts], axis=1), ops.concatenate([p.bias for p in parts])
+        kernel, bias = ops.concatenate([p.kernel for p in parts], axis=1), ops.concatenate([p.bias for p in parts])
+        return ops.cast(kernel, self.compute_dtype), ops.cast(bias, self.compute_dtype)
 
     def call(
         self,
@@ -160,9 +161,10 @@ class AlbertAttention(layers.Layer):
         q, k, v = self._project(x, pack)  # [B, S, N, D]
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
-            bias = relative if bias is None else relative + bias
-        drops = training and self.attention_dropout.rate > 0  # Keras' fused attention knows no dropout
-        attend = self._fused if fused and not drops else self._eager
+            bias = relative if bias is None else ops.cast(relative, bias.dtype) + bias
+        drops = training and self.attention_dropout.rate > 0  # Keras' fused attention knows no dropout,
+        rounds = bias is not None and backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")  # and rounds a mask
+        attend = self._fused if fused and not drops and not rounds else self._eager
         context, probabilities = attend(q, k, v, bias, head_mask)
         context = ops.reshape(context, ops.shape(x))  # [B, S, H]
         return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities
@@ -187,10 +189,10 @@ class AlbertAttention(layers.Layer):
     def _eager(
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        scores = ops.einsum("bqnd,bknd->bnqk", q, k) * self.scale  # [B, N, S, S]
-        scores = scores if bias is None else scores + bias
-        wide = backend.result_type(scores.dtype, "float32")
-        probabilities = self.attention_dropout(ops.cast(_softmax(ops.cast(scores, wide)), v.dtype))
+        wide = backend.result_type(q.dtype, "float32")  # TensorFlow promotes nothing by itself
+        scores = ops.cast(ops.einsum("bqnd,bknd->bnqk", q, k) * self.scale, wide)  # [B, N, S, S]
+        scores = scores if bias is None else scores + ops.cast(bias, wide)
+        probabilities = self.attention_dropout(ops.cast(_softmax(scores), v.dtype))
         if head_mask is not None:
             probabilities = probabilities * head_mask[:, None, None]
         return ops.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
@@ -215,7 +217,7 @@ def _is_plain(layer: layers.Layer) -> bool:
 
 class AlbertLayer(layers.Layer):
     def __init__(self, config: AlbertConfig, dtype: Any = None, name: str | None = None) -> None:
-        super().__init__(dtype=dtype, name=name)
+        super().__init__(dtype=dtype, name=name, autocast=False)  # the mask stays wide
         hidden, inner = config.hidden_size, config.intermediate_size
         self.full_layer_layer_norm = norm(config, hidden, "full_layer_layer_norm", dtype)
         self.attention = AlbertAttention(config, dtype)
@@ -236,7 +238,7 @@ class AlbertLayer(layers.Layer):
 
 class AlbertLayerGroup(layers.Layer):
     def __init__(self, config: AlbertConfig, dtype: Any = None, name: str | None = None) -> None:
-        super().__init__(dtype=dtype, name=name)
+        super().__init__(dtype=dtype, name=name, autocast=False)  # the mask stays wide
         self.albert_layers = [AlbertLayer(config, dtype, f"albert_layers_{i}") for i in range(config.inner_group_num)]
         self.built = True
 
@@ -255,7 +257,7 @@ class AlbertLayerGroup(layers.Layer):
 
 class AlbertTransformer(layers.Layer):
     def __init__(self, config: AlbertConfig, dtype: Any = None, name: str = "encoder") -> None:
-        super().__init__(dtype=dtype, name=name)
+        super().__init__(dtype=dtype, name=name, autocast=False)  # the mask stays wide
         self.embedding_hidden_mapping_in = dense(
             config, config.embedding_size, config.hidden_size, "embedding_hidden_mapping_in", dtype
         )
@@ -318,7 +320,7 @@ def attention_bias(mask: Tensor | None, dtype: str) -> Tensor | None:
     if mask is None:
         return None
     mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None] if len(mask.shape) == 3 else mask
-    name = backend.standardize_dtype(dtype)
+    name = backend.result_type(dtype, "float32")  # float16 could not absorb a score
     return ops.cast(ops.logical_not(ops.cast(mask, "bool")), name) * masked_score(name)
 
 

@@ -133,6 +133,8 @@ class AlbertAttention(nn.Module):
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
     ) -> tuple[Tensor, None]:
         dropout = self.attention_dropout.p if self.training else 0.0
+        if bias is not None and q.device.type != "cpu":  # other kernels take a mask of q's dtype only
+            bias = bias.clamp(min=torch.finfo(q.dtype).min).to(q.dtype)
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=self.scale)
         return context if head_mask is None else context * head_mask[:, None, None], None
 
@@ -234,7 +236,8 @@ def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     if mask is None:
         return None
     mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
-    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    wide = torch.promote_types(dtype, torch.float32)  # float16 could not absorb a score
+    bias = torch.zeros(mask.shape, dtype=wide, device=mask.device)
     return bias.masked_fill(mask == 0, masked_score(dtype_name(bias)))
 
 

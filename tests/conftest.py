@@ -29,6 +29,8 @@ from albert_core.config import AlbertConfig
 GATE = {
     "float64": {"forward": 1e-13, "forward_12_layers": 1e-12, "gradient": 1e-12},
     "float32": {"forward": 3e-6, "gradient": 1e-5},
+    "bfloat16": {"forward": 5e-2},
+    "float16": {"forward": 5e-2},
 }
 UNIT_ROUNDOFF_FLOAT32 = 2.0**-24
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -25,6 +25,7 @@ from conftest import (
 
 from albert_core import reference
 from albert_core.config import POSITION_EMBEDDING_TYPES, PRESETS, AlbertConfig
+from albert_core.dtypes import DTYPES
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
 
@@ -148,6 +149,21 @@ def test_twelve_layers_float64(backend: Adapter) -> None:
         got = backend.run(backend.model("AlbertForMaskedLM", config, state=state), inputs)
     oracle = reference.forward(config, state, inputs, "AlbertForMaskedLM")
     assert_close(got, {k: oracle[k] for k in ("loss", "logits")}, GATE["float64"]["forward_12_layers"])
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("positions", ["absolute", "relative_key"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_keeps_a_fully_masked_row_uniform(
+    backend: Adapter, dtype: str, positions: str, attention: str
+) -> None:
+    config, state = make("2x2", position_embedding_type=positions)
+    inputs = labelled(config)
+    held = {name: value.astype(DTYPES[dtype]) for name, value in state.items()}
+    got = backend.run(backend.model("AlbertForMaskedLM", config, dtype, held, attn_implementation=attention), inputs)
+    wide = {name: value.astype(np.float64) for name, value in held.items()}
+    oracle = reference.forward(config, wide, inputs, "AlbertForMaskedLM")
+    assert_close(got, {"logits": oracle["logits"]}, GATE[dtype]["forward"])
 
 
 @functools.cache
