@@ -75,11 +75,16 @@ def tf_run(model, field: str) -> Run:
 
 
 def ours_flax(task: str, folder: Path, weights: dict[str, np.ndarray]) -> Run:
+    import jax
     from flax import nnx
 
-    model = our_model("flax", task, folder, weights)
-    step = nnx.jit(lambda m, ids, mask: getattr(m(input_ids=ids, attention_mask=mask), FIELD[task]))
-    return lambda ids: np.asarray(step(model, ids.astype(np.int32), np.ones(ids.shape, np.int32)))
+    structure, state = nnx.split(our_model("flax", task, folder, weights))
+
+    @jax.jit  # over the arrays, as the peer's; nnx.jit would walk the whole module at every call
+    def step(state, ids, mask):
+        return getattr(nnx.merge(structure, state)(input_ids=ids, attention_mask=mask), FIELD[task])
+
+    return lambda ids: np.asarray(step(state, ids.astype(np.int32), np.ones(ids.shape, np.int32)))
 
 
 # -- peers -----------------------------------------------------------------------------------------------------------
