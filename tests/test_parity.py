@@ -167,24 +167,34 @@ def test_half_precision_keeps_a_fully_masked_row_uniform(
 
 
 @functools.cache
-def _gradient_case(groups: str, positions: str) -> tuple[Any, ...]:
-    config, state = make(groups, "AlbertForPreTraining", position_embedding_type=positions)
-    inputs = {**labelled(config), "sentence_order_label": np.array([0, 1, 0])}
+def _gradient_case(head: str, groups: str, positions: str) -> tuple[Any, ...]:
+    config, state = make(groups, head, position_embedding_type=positions)
+    inputs = labelled(config)
+    if head == "AlbertForPreTraining":
+        inputs["sentence_order_label"] = np.array([0, 1, 0])
     inputs["input_ids"][0, 1] = config.pad_token_id  # the pad row gets no gradient from here
-    return config, state, inputs, oracle_gradients(config, state, inputs, "AlbertForPreTraining")
+    return config, state, inputs, oracle_gradients(config, state, inputs, head)
 
 
-@pytest.mark.parametrize(
-    ("groups", "positions"), [("1x1", "absolute"), ("2x2", "relative_key"), ("3x1", "relative_key_query")]
-)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_gradients(backend: Adapter, groups: str, positions: str, dtype: str, attention: str) -> None:
-    config, state, inputs, oracle = _gradient_case(groups, positions)
+def _check_gradients(backend: Adapter, head: str, groups: str, positions: str, dtype: str, attention: str) -> None:
+    config, state, inputs, oracle = _gradient_case(head, groups, positions)
     with backend.precision(dtype):
-        model = backend.model("AlbertForPreTraining", config, dtype, state, attn_implementation=attention)
+        model = backend.model(head, config, dtype, state, attn_implementation=attention)
         got = backend.gradients(model, inputs)
     assert_gradients_close(got, oracle, GATE[dtype]["gradient"])
+
+
+@pytest.mark.parametrize("positions", POSITION_EMBEDDING_TYPES)
+@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_masked_lm_gradients(backend: Adapter, groups: str, positions: str, dtype: str, attention: str) -> None:
+    _check_gradients(backend, "AlbertForMaskedLM", groups, positions, dtype, attention)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_pretraining_gradients(backend: Adapter, dtype: str) -> None:
+    _check_gradients(backend, "AlbertForPreTraining", "2x2", "relative_key", dtype, "sdpa")
 
 
 @functools.cache
