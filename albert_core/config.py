@@ -17,6 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from albert_core.config_fields import choice, flag, is_int, number, rate, size, token_id
+from albert_core.config_maps import (
+    DEFAULT_LABELS,
+    agreed_labels,
+    int_keys,
+    is_id2label,
+    is_label2id,
+    is_pruned,
+    pruned_heads,
+)
 from albert_core.errors import ConfigError, NotFound
 from albert_core.numerics import ACTIVATIONS
 from albert_core.presets import PRESETS
@@ -28,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-DEFAULT_LABELS = 2
 MAX_PARAMETERS = 20_000_000_000  # beyond it a config.json is a mistake or an attack, not a model
 CONFIG_NAME = "config.json"
 
@@ -38,7 +46,7 @@ CONFIG_NAME = "config.json"
 KNOWN_EXTRAS = frozenset(
     "_name_or_path architectures auto_map model_type torch_dtype dtype transformers_version tie_word_embeddings "
     "use_cache net_structure_type gap_size num_memory_blocks down_scale_factor layers_to_keep chunk_size_feed_forward "
-    "is_encoder_decoder is_decoder add_cross_attention pruned_heads albert_pruned_heads attn_implementation "
+    "is_encoder_decoder is_decoder add_cross_attention pruned_heads attn_implementation "
     "cls_token_id sep_token_id mask_token_id unk_token_id decoder_start_token_id".split()
 )
 
@@ -104,7 +112,7 @@ class AlbertConfig:
         default=None,  # type: ignore[assignment]
         metadata={
             "doc": "Names of the labels, 0 to K - 1.",
-            "check": lambda v: isinstance(v, Mapping) and bool(v) and sorted(v) == list(range(len(v))),
+            "check": is_id2label,
             "allowed": "a mapping from 0 to K - 1 to names",
         },
     )
@@ -112,7 +120,7 @@ class AlbertConfig:
         default=None,  # type: ignore[assignment]
         metadata={
             "doc": "The inverse of id2label.",
-            "check": lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and is_int(i) for k, i in v.items()),
+            "check": is_label2id,
             "allowed": "a mapping from names to 0 to K - 1",
         },
     )
@@ -122,6 +130,14 @@ class AlbertConfig:
     output_attentions: bool = flag(False, "Whether models return attention probabilities.")
     output_hidden_states: bool = flag(False, "Whether models return all hidden states.")
     return_dict: bool = flag(True, "Whether models return an output object rather than a tuple.")
+    albert_pruned_heads: dict[int, list[int]] = field(
+        default=None,  # type: ignore[assignment]
+        metadata={
+            "doc": "Attention heads that are switched off, by virtual layer; see prune_heads of the models.",
+            "check": is_pruned,
+            "allowed": "a mapping from layers to lists of heads",
+        },
+    )
     extra: dict[str, Any] = field(default_factory=dict, metadata={"doc": "Keys that are no field, kept for saving."})
 
     model_type = "albert"
@@ -132,11 +148,13 @@ class AlbertConfig:
         path = values.pop("_path", None)
         for name in [name for name in values if name not in _FIELDS]:
             self._keep_extra(name, values.pop(name))
-        labels = {name: values.pop(name) for name in ("num_labels", "id2label", "label2id") if name in values}
+        labels = {name: values.pop(name) for name in _LABELS if name in values}
+        pruned = values.pop("albert_pruned_heads", None)
         for f in _FIELDS.values():
-            if f.name not in ("num_labels", "id2label", "label2id", "extra"):
+            if f.name not in _MAPS:
                 aside[f.name] = _checked(f, values.get(f.name, f.default), path)
         self._set_labels(path=path, **labels)
+        self._set_pruned(pruned, path)
         self._check_whole(path)
         aside["_ready"] = True
 
@@ -154,23 +172,23 @@ class AlbertConfig:
         label2id: Mapping[str, int] | None = None,
         path: str | Path | None = None,
     ) -> None:
-        """Bring the three ways of naming labels into agreement: id2label decides, then label2id, then the number."""
+        """Bring the three ways of naming labels into agreement."""
         if num_labels is not None:
             _checked(_FIELDS["num_labels"], num_labels, path)
         if label2id is not None:
             _checked(_FIELDS["label2id"], label2id, path)
-        if id2label is None:
-            inverse = {index: name for name, index in (label2id or {}).items()}
-            count = num_labels or len(inverse) or DEFAULT_LABELS
-            id2label = inverse if len(inverse) == count else {i: f"LABEL_{i}" for i in range(count)}
-        names = _int_keys(id2label, path)
-        _checked(_FIELDS["id2label"], names, path)
-        if num_labels is not None and num_labels != len(names):
-            num_labels = None  # as in transformers: the names decide
-        self.__dict__.update(num_labels=len(names), id2label=names)
-        self.__dict__["label2id"] = (
-            dict(label2id) if label2id and len(label2id) == len(names) else {n: i for i, n in names.items()}
-        )
+        if id2label is not None:
+            id2label = _checked_map("id2label", id2label, path)
+        names, ids = agreed_labels(num_labels, id2label, label2id)
+        self.__dict__.update(num_labels=len(names), id2label=_checked_map("id2label", names, path), label2id=ids)
+
+    def _set_pruned(self, value: Mapping[Any, Any] | None, path: str | Path | None = None) -> None:
+        pruned = pruned_heads(None if value is None else _checked_map("albert_pruned_heads", value, path))
+        layers, heads = range(self.num_hidden_layers), range(self.num_attention_heads)
+        if any(layer not in layers or any(h not in heads for h in found) for layer, found in pruned.items()):
+            allowed = f"layers from 0 to {layers[-1]} and heads from 0 to {heads[-1]}"
+            raise ConfigError(path, "albert_pruned_heads", value, allowed)
+        self.__dict__["albert_pruned_heads"] = pruned
 
     def _check_whole(self, path: str | Path | None) -> None:
         """What no field can say alone."""
@@ -198,7 +216,9 @@ class AlbertConfig:
             object.__setattr__(self, name, value)
         elif f.metadata.get("shapes"):
             raise ConfigError(None, name, value, f"to stay {getattr(self, name)!r}; use config.replace({name}=...)")
-        elif name in ("num_labels", "id2label", "label2id"):
+        elif name == "albert_pruned_heads":
+            self._set_pruned(value)
+        elif name in _LABELS:
             self._set_labels(**{name: value})
         else:
             self.__dict__[name] = _checked(f, value, None)
@@ -211,7 +231,7 @@ class AlbertConfig:
         return isinstance(other, AlbertConfig) and self._values() == other._values()
 
     def __repr__(self) -> str:
-        changed = {n: v for n, v in self._values().items() if n == "vocab_size" or v != _DEFAULTS.get(n)}
+        changed = {n: v for n, v in self._values().items() if n == "vocab_size" or v not in (_DEFAULTS.get(n), {})}
         return f"AlbertConfig({', '.join(f'{n}={v!r}' for n, v in changed.items())})"
 
     def _values(self) -> dict[str, Any]:
@@ -237,9 +257,9 @@ class AlbertConfig:
         Raises:
             ConfigError: A value is out of range.
         """
-        values = {n: v for n, v in self._values().items() if n not in ("num_labels", "id2label", "label2id")}
+        values = {n: v for n, v in self._values().items() if n not in _LABELS}
         values["extra"] = dict(self.extra)
-        given = {"num_labels", "id2label", "label2id"} & changes.keys()
+        given = set(_LABELS) & changes.keys()
         if not given:
             values.update(id2label=dict(self.id2label), label2id=dict(self.label2id))
         return type(self)(**{**values, **changes})
@@ -250,6 +270,8 @@ class AlbertConfig:
         """Every field and every kept key, under the names of config.json."""
         values = self._values()
         values.pop("extra")
+        if not values["albert_pruned_heads"]:
+            values.pop("albert_pruned_heads")  # a key of ours alone: files without pruned heads stay without it
         return {**self.extra, **values, "model_type": self.model_type}
 
     def to_json_string(self) -> str:
@@ -366,16 +388,14 @@ def _checked(f: dataclasses.Field[Any], value: Any, path: str | Path | None) -> 
     return value
 
 
-def _int_keys(id2label: Any, path: str | Path | None) -> dict[int, str]:
-    """JSON has string keys only, so "0" is read as 0."""
-    f = _FIELDS["id2label"]
-    if not isinstance(id2label, Mapping) or not all(isinstance(v, str) for v in id2label.values()):
-        raise ConfigError(path, f.name, id2label, f.metadata["allowed"])
-    try:
-        return {int(k): v for k, v in sorted(id2label.items(), key=lambda item: int(item[0]))}
-    except (TypeError, ValueError):
-        raise ConfigError(path, f.name, id2label, f.metadata["allowed"]) from None
+def _checked_map(name: str, value: Any, path: str | Path | None) -> dict[int, Any]:
+    """A map with int keys, also where JSON gave strings."""
+    if (found := int_keys(value)) is None:
+        raise ConfigError(path, name, value, _FIELDS[name].metadata["allowed"])
+    return _checked(_FIELDS[name], found, path)
 
 
 _FIELDS: dict[str, dataclasses.Field[Any]] = {f.name: f for f in dataclasses.fields(AlbertConfig)}
+_LABELS = ("num_labels", "id2label", "label2id")
+_MAPS = (*_LABELS, "albert_pruned_heads", "extra")
 _DEFAULTS: dict[str, Any] = {name: f.default for name, f in _FIELDS.items()}

@@ -24,9 +24,9 @@ _AFTER_LABELS = ("output_attentions", "output_hidden_states", "return_dict")
 
 
 def _signature(
-    *labels: str, shapes: tuple[str, ...] = (), last: tuple[str, ...] = (), choices: bool = False
+    *labels: str, shapes: tuple[str, ...] = (), index: str = "", last: tuple[str, ...] = (), choices: bool = False
 ) -> Signature:
-    return Signature((*_BEFORE_LABELS, *labels, *_AFTER_LABELS, *last), shapes, choices)
+    return Signature((*_BEFORE_LABELS, *labels, *_AFTER_LABELS, *last), shapes, index, choices)
 
 
 class Head:
@@ -138,7 +138,7 @@ class ForPreTraining(Head):
     about = "ALBERT with both heads it was pretrained with: masked pieces and the order of two segments."
     parts = ("predictions", "sop_classifier")
     pooling = True
-    signature = _signature("labels", "sentence_order_label", shapes=("BS",), last=("masked_positions",))
+    signature = _signature("labels", "sentence_order_label", shapes=("BS",), index="V", last=("masked_positions",))
     output_class = outputs.AlbertForPreTrainingOutput
     labels_doc = "Id of the right piece at each position; -100 is ignored."
 
@@ -149,7 +149,7 @@ class ForMaskedLM(Head):
     head_name = "AlbertForMaskedLM"
     about = "ALBERT with the masked-LM head: a score for every piece at every position."
     parts = ("predictions",)
-    signature = _signature("labels", shapes=("BS",), last=("masked_positions",))
+    signature = _signature("labels", shapes=("BS",), index="V", last=("masked_positions",))
     output_class = outputs.MaskedLMOutput
     labels_doc = "Id of the right piece at each position; -100 is ignored."
 
@@ -173,7 +173,7 @@ class ForMultipleChoice(Head):
     about = "ALBERT with a score for each of several choices (RACE, SWAG); inputs are [B, C, S]."
     parts = ("choice_classifier",)
     pooling = True
-    signature = _signature("labels", shapes=("B",), choices=True)
+    signature = _signature("labels", shapes=("B",), index="C", choices=True)
     output_class = outputs.MultipleChoiceModelOutput
     labels_doc = "Index of the right choice."
 
@@ -184,7 +184,7 @@ class ForTokenClassification(Head):
     head_name = "AlbertForTokenClassification"
     about = "ALBERT with a classifier over every position (named entities)."
     parts = ("classifier",)
-    signature = _signature("labels", shapes=("BS",))
+    signature = _signature("labels", shapes=("BS",), index="K")
     output_class = outputs.TokenClassifierOutput
     labels_doc = "Index of the right label at each piece; -100 is ignored."
 

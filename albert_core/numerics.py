@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ACTIVATIONS", "IGNORED_LABEL", "activation", "masked_score"]
+if TYPE_CHECKING:
+    from albert_core.config import AlbertConfig
+
+__all__ = ["ACTIVATIONS", "IGNORED_LABEL", "activation", "kept_heads", "masked_score"]
 
 IGNORED_LABEL = -100
 
@@ -22,6 +25,15 @@ def masked_score(dtype: str) -> float:
     from the end of the range that a kernel which works in base 2 does not overflow.
     """
     return -3e4 if dtype == "float16" else -1e30
+
+
+def kept_heads(config: AlbertConfig) -> list[list[float]] | None:
+    """0 for each pruned attention head of each virtual layer and 1 for the rest, [L, N]; None when none is pruned."""
+    if not config.albert_pruned_heads:
+        return None
+    heads = range(config.num_attention_heads)
+    pruned = [config.albert_pruned_heads.get(layer, ()) for layer in range(config.num_hidden_layers)]
+    return [[float(head not in found) for head in heads] for found in pruned]
 
 
 Array = Any

@@ -30,6 +30,7 @@ __all__ = [
     "POOLER_PART",
     "PREFIX",
     "TIED",
+    "WORDS",
     "Kind",
     "Parameter",
     "Row",
@@ -108,11 +109,11 @@ EMBEDDINGS_PART, ENCODER_PART, POOLER_PART = "embeddings", "encoder", "pooler"
 _LAYER = "albert.encoder.albert_layer_groups.{g}.albert_layers.{i}."
 _TF1_LAYER = "bert/encoder/transformer/group_{g}/inner_group_{i}/"
 _IN = "albert.encoder.embedding_hidden_mapping_in"
-_WORDS = "albert.embeddings.word_embeddings.weight"
+WORDS = "albert.embeddings.word_embeddings.weight"
 _EMB, _TF1_EMB = "albert.embeddings.", "bert/embeddings/"
 _LINEAR, _NORM, _EMBEDDING = Kind.LINEAR, Kind.NORM, Kind.EMBEDDING
 
-_DECODER_TIES = (("weight", _WORDS), ("bias", "predictions.bias"))
+_DECODER_TIES = (("weight", WORDS), ("bias", "predictions.bias"))
 
 # fmt: off
 ROWS: tuple[Row, ...] = (
@@ -251,6 +252,6 @@ def initial_state(config: AlbertConfig, parts: Iterable[str], seed: int) -> dict
             state[p.name] = truncated_normal(rng, p.shape, config.initializer_range)
         else:
             state[p.name] = np.full(p.shape, float(p.kind is Kind.NORM and p.leaf == "weight"))
-    if _WORDS in state and config.pad_token_id is not None:
-        state[_WORDS][config.pad_token_id] = 0.0
+    if WORDS in state and config.pad_token_id is not None:
+        state[WORDS][config.pad_token_id] = 0.0
     return state | {p.name: state[p.tied_to] for p in table.values() if p.tied_to}

@@ -1,8 +1,7 @@
 """from_pretrained and save_pretrained, once for every backend.
 
-A backend supplies four hooks: `_construct` (a model of a config and dtype), `_get_array` and `_set_array` (one leaf
-to and from NumPy), and `_finish` (device and evaluation mode); and `run_numpy`, which pipelines call. Everything else
-is decided here: which tensor of a checkpoint goes where, what may be missing, what is refused.
+Decided here: which tensor of a checkpoint goes where, what may be missing, what is refused. What a backend supplies
+stands in `albert_core.core_model`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,13 +18,12 @@ from albert_core.atomic import write_folder
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.errors import IntegrityError, NotFound
-from albert_core.heads import Head
 from albert_core.hub import LOCATE_OPTIONS, locate
 from albert_core.load_plan import LoadPlan, LoadReport
-from albert_core.outputs import ModelOutput
-from albert_core.parameters import PREFIX, Parameter, parameter_table
+from albert_core.parameters import PREFIX
 from albert_core.safetensors_io import save_sharded
-from albert_core.walker import LAYOUTS, Leaf, find
+from albert_core.surgery import Surgery
+from albert_core.walker import Leaf
 
 __all__ = ["PreTrained", "check_attn_implementation", "checkpoint_dtype"]
 
@@ -48,62 +46,8 @@ def check_attn_implementation(name: str | None) -> str:
     return name
 
 
-class PreTrained(Head):
-    """What every model class of every backend can do with files.
-
-    Attributes:
-        framework: "torch", "tf" or "flax"; names the leaf layout.
-    """
-
-    framework: ClassVar[str]
-    config: AlbertConfig
-
-    # -- the four hooks ----------------------------------------------------------------------------------------
-
-    @classmethod
-    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        """A freshly initialised model whose arrays are of `dtype`."""
-        raise TypeError(f"{cls.__name__} is abstract")
-
-    def _get_array(self, leaf: Leaf) -> np.ndarray:
-        """The leaf's values as NumPy, as stored."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
-    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
-        """Overwrite the leaf's values; shape and dtype are already right."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
-    def _finish(self, device: Any) -> Self:
-        """Move to a device (None: stay) and switch to evaluation mode."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
-    def run_numpy(self, **inputs: Any) -> ModelOutput:
-        """Run without gradients, from NumPy arrays to NumPy arrays; what pipelines and tests call."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
-    # -- arrays by name ------------------------------------------------------------------------------------------
-
-    @property
-    def parameter_table(self) -> dict[str, Parameter]:
-        """The parameters this model holds, tied ones included, by canonical name."""
-        return parameter_table(self.config, self.all_parts(self._has_pooler()))
-
-    def _has_pooler(self) -> bool:
-        encoder = getattr(self, PREFIX.rstrip("."), self)
-        return getattr(encoder, "pooler", None) is not None
-
-    def leaf(self, parameter: Parameter) -> Leaf:
-        """Where this model holds a parameter."""
-        return find(self, parameter, LAYOUTS[self.framework])
-
-    def numpy_state(self) -> dict[str, np.ndarray]:
-        """Every array by canonical name in canonical layout; tied names share one array."""
-        state, table = {}, self.parameter_table
-        for p in (p for p in table.values() if p.tied_to is None):
-            leaf = self.leaf(p)
-            array = self._get_array(leaf)
-            state[p.name] = array.T if leaf.transposed else array
-        return state | {p.name: state[p.tied_to] for p in table.values() if p.tied_to}
+class PreTrained(Surgery):
+    """What every model class of every backend can do with files."""
 
     def load_numpy_state(
         self, state: Mapping[str, np.ndarray], path: str | Path = "", check_finite: bool = False, **options: Any
@@ -142,6 +86,11 @@ class PreTrained(Head):
         return DTYPES[dtype_by_name(leaf.value.dtype)]
 
     # -- files ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: AlbertConfig, **options: Any) -> Self:
+        """A freshly initialised model, as the Auto classes of transformers make one."""
+        return cls(config, **options)
 
     @classmethod
     def from_pretrained(
@@ -220,12 +169,6 @@ class PreTrained(Head):
         with write_folder(Path(path)) as folder:
             save_sharded(folder, state, max_shard_size=max_shard_size)
             config.save_pretrained(folder)
-
-    # -- small things every user asks ----------------------------------------------------------------------------
-
-    def num_parameters(self) -> int:
-        """Number of trained values; tied ones count once."""
-        return sum(int(np.prod(p.shape)) for p in self.parameter_table.values() if p.tied_to is None)
 
 
 def checkpoint_dtype(checkpoint: Any) -> str:

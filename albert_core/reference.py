@@ -17,10 +17,11 @@ import numpy as np
 
 from albert_core.config import AlbertConfig
 from albert_core.heads import HEADS
-from albert_core.numerics import IGNORED_LABEL, activation, masked_score
+from albert_core.numerics import IGNORED_LABEL, activation, kept_heads, masked_score
 from albert_core.parameters import PREFIX
+from albert_core.signature import problem_type
 
-__all__ = ["forward", "namespace", "sequence_loss_kind"]
+__all__ = ["forward", "namespace"]
 
 Array = Any
 State = Mapping[str, Array]
@@ -33,7 +34,7 @@ def namespace(xp: Any = np) -> Any:
         erf_like = lambda x: erf(x).astype(x.dtype)  # noqa: E731
     else:
         erf_like = importlib.import_module("jax.scipy.special").erf
-    names = "exp tanh maximum minimum where log1p log abs sqrt einsum arange ones zeros_like".split()
+    names = "exp tanh maximum minimum where log1p log abs sqrt einsum arange asarray ones zeros_like".split()
     return SimpleNamespace(**{name: getattr(xp, name) for name in names}, erf=erf_like)
 
 
@@ -143,9 +144,10 @@ def _mask_bias(ns: Any, mask: Array | None, x: Array) -> Array:
 
 def _head_mask(ns: Any, config: AlbertConfig, mask: Array | None, x: Array) -> Array:
     """One row of factors per virtual layer, [L, N]."""
-    shape = (config.num_hidden_layers, config.num_attention_heads)
-    ones = ns.ones(shape, dtype=x.dtype)
-    return ones if mask is None else ones * mask
+    rows = ns.ones((config.num_hidden_layers, config.num_attention_heads), dtype=x.dtype)
+    for factors in (mask, kept_heads(config)):
+        rows = rows if factors is None else rows * ns.asarray(factors, dtype=x.dtype)
+    return rows
 
 
 # -- building blocks -----------------------------------------------------------------------------------------------
@@ -216,27 +218,17 @@ def _masked_lm(
     return {"loss": _cross_entropy(ns, logits, given.get("labels")), "logits": logits}
 
 
-def sequence_loss_kind(config: AlbertConfig, labels: Array) -> str:
-    """The problem type of a sequence classifier: the config's, or what its labels look like, as in transformers."""
-    if config.problem_type:
-        return config.problem_type
-    if config.num_labels == 1:
-        return "regression"
-    integers = "int" in str(labels.dtype)
-    return "single_label_classification" if integers else "multi_label_classification"
-
-
 def _sequence(
     ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
 ) -> dict[str, Array]:
     logits, labels = _linear(enc["pooled"], state, "classifier"), given.get("labels")
     if labels is None:
         return {"logits": logits}
-    kind = sequence_loss_kind(config, labels)
+    kind = problem_type(config, labels)
     if kind == "single_label_classification":
         return {"loss": _cross_entropy(ns, logits, labels), "logits": logits}
     labels = labels.reshape(logits.shape).astype(logits.dtype)
-    if kind == "regression":
+    if kind != "multi_label_classification":
         return {"loss": ((logits - labels) ** 2).mean(), "logits": logits}
     losses = ns.maximum(logits, 0) - logits * labels + ns.log1p(ns.exp(-ns.abs(logits)))  # binary cross-entropy
     return {"loss": losses.mean(), "logits": logits}
@@ -288,7 +280,7 @@ def _flat_choices(given: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
     for name in ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds"):
         if (x := given.get(name)) is None:
             continue
-        if name == "attention_mask" and x.shape[:2] != (batch, choices):
+        if name == "attention_mask" and (x.ndim == 2 or (x.ndim < 5 and x.shape[1] != choices)):
             flat[name] = x.repeat(choices, axis=0)
         else:
             flat[name] = x.reshape(batch * choices, *x.shape[2:])

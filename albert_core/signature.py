@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from albert_core.input_checks import check_dtype, check_ids, check_shape, dtype_name, is_integer
 
 if TYPE_CHECKING:
     from albert_core.config import AlbertConfig
@@ -22,10 +24,10 @@ __all__ = [
     "Input",
     "Inputs",
     "Signature",
-    "check_ids",
     "dimension_sizes",
-    "dtype_name",
     "dummy_batch",
+    "flat_choices",
+    "problem_type",
 ]
 
 DIMENSIONS = {
@@ -79,6 +81,7 @@ class Input:
         shapes: The accepted dimension strings, for example ("BS",); a flag has none.
         doc: What it means.
         default: What an absent value stands for.
+        index: The dimension that its values count, where they are indices.
     """
 
     name: str
@@ -86,11 +89,12 @@ class Input:
     shapes: tuple[str, ...]
     doc: str
     default: str = ""
+    index: str = ""
 
 
 # In the order of transformers 4.57; a head picks its own from this list and keeps the order.
 INPUTS: tuple[Input, ...] = (
-    Input("input_ids", "int", ("BS",), "Ids of the pieces."),
+    Input("input_ids", "int", ("BS",), "Ids of the pieces.", index="V"),
     Input(
         "attention_mask",
         "mask",
@@ -98,8 +102,8 @@ INPUTS: tuple[Input, ...] = (
         "1 where a position may be attended to, 0 where not; a row of zeros attends uniformly to all S positions",
         "all ones",
     ),
-    Input("token_type_ids", "int", ("BS",), "Segment of each piece.", "all zeros"),
-    Input("position_ids", "int", ("BS", "1S"), "Position of each piece.", "0 to S - 1"),
+    Input("token_type_ids", "int", ("BS",), "Segment of each piece.", "all zeros", "T"),
+    Input("position_ids", "int", ("BS", "1S"), "Position of each piece.", "0 to S - 1", "X"),
     Input(
         "head_mask",
         "float",
@@ -116,6 +120,7 @@ INPUTS: tuple[Input, ...] = (
         "int",
         ("B",),
         "0 where the segments stand in their order, 1 where they are swapped; -100 is ignored.",
+        index="2",
     ),
     Input("output_attentions", "flag", (), "Whether to return attention probabilities.", "config.output_attentions"),
     Input("output_hidden_states", "flag", (), "Whether to return all hidden states.", "config.output_hidden_states"),
@@ -159,34 +164,15 @@ class Inputs:
         names = (*_ENCODER_INPUTS, "output_attentions", "output_hidden_states")
         return {"return_dict": True} | {name: getattr(self, name) for name in names}
 
+    @property
+    def lead(self) -> Any:
+        """The pieces, or the embeddings in their place."""
+        return self.inputs_embeds if self.input_ids is None else self.input_ids
+
     def arrays(self) -> dict[str, Any]:
         """The present arrays by name."""
         present = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FLAGS}
         return {name: value for name, value in present.items() if value is not None}
-
-
-def dtype_name(array: Any) -> str:
-    """The dtype of any framework's array as NumPy names it, for example "int64"."""
-    dtype = getattr(array, "dtype", None)
-    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
-
-
-def _is_integer(dtype: str) -> bool:
-    return dtype.startswith(("int", "uint"))
-
-
-_ACCEPTS = {
-    "int": _is_integer,
-    "mask": lambda d: _is_integer(d) or d.startswith(("bool", "float", "bfloat")),
-    "float": lambda d: d.startswith(("float", "bfloat")),
-    "label": lambda d: _is_integer(d) or d.startswith(("float", "bfloat", "bool")),
-}
-_KINDS = {
-    "int": "integers",
-    "mask": "integers, booleans or floats of 0 and 1",
-    "float": "floats",
-    "label": "integers or floats",
-}
 
 
 @dataclass(frozen=True)
@@ -196,11 +182,13 @@ class Signature:
     Attributes:
         names: Input names in positional order.
         label_shapes: The accepted shapes of `labels`.
+        label_index: The dimension that labels count; "" where the problem type decides it, and the shape too.
         choices: Whether the inputs carry a choice axis, [B, C, S].
     """
 
     names: tuple[str, ...]
     label_shapes: tuple[str, ...] = ()
+    label_index: str = ""
     choices: bool = False
     extra: tuple[inspect.Parameter, ...] = field(default=(), compare=False)
 
@@ -255,68 +243,87 @@ class Signature:
             raise ValueError(f"expected exactly one of input_ids and inputs_embeds, got {came}")
         sizes: dict[str, Any] = dimension_sizes(config)
         for name, value in inputs.arrays().items():
-            _check_dtype(_BY_NAME[name], value)
-            _check_shape(name, value, self._shapes(_BY_NAME[name], inputs), sizes)
+            check_dtype(_BY_NAME[name], value)
+            check_shape(name, value, self._rule(_BY_NAME[name], config, inputs)[0], sizes)
         longest, sequence = sizes["X"], sizes["S"]
-        if isinstance(sequence, int) and sequence > longest and inputs.position_ids is None:
+        counted = inputs.position_ids is None or config.position_embedding_type != "absolute"
+        if isinstance(sequence, int) and sequence > longest and counted:
             raise ValueError(f"expected a sequence of at most max_position_embeddings = {longest}, got {sequence}")
 
-    def _shapes(self, spec: Input, inputs: Inputs) -> tuple[str, ...]:
+    def check_ids(self, config: AlbertConfig, inputs: Inputs, known: Callable[[Any], np.ndarray | None]) -> None:
+        """Raise a ValueError for an index outside its table or its labels.
+
+        Args:
+            config: Gives the sizes.
+            inputs: Already checked by `check`.
+            known: Gives an array's values as NumPy, or None where looking at them would wait for a device.
+        """
+        for name, value in inputs.arrays().items():
+            letter = self._rule(_BY_NAME[name], config, inputs)[1]
+            if not letter or not is_integer(dtype_name(value)) or (ids := known(value)) is None:
+                continue
+            limit = inputs.lead.shape[1] if letter == "C" else dimension_sizes(config)[letter]
+            check_ids(name, ids, limit, _LIMITS[letter], name in LABELS)
+
+    def _rule(self, spec: Input, config: AlbertConfig, inputs: Inputs) -> tuple[tuple[str, ...], str]:
+        """The accepted shapes of an input, and the dimension that its values count."""
         if spec.name == "labels":
-            return self.label_shapes if inputs.masked_positions is None else ("BP",)
+            if inputs.masked_positions is not None:
+                return ("BP",), self.label_index
+            by_head = (self.label_shapes, self.label_index)
+            return by_head if self.label_index else _PROBLEMS[problem_type(config, inputs.labels)]
         if self.choices and spec.name in PER_CHOICE:
             leading = tuple("BC" + s[1:] for s in spec.shapes if s[0] == "B")
-            return (*leading, *spec.shapes) if spec.name == "attention_mask" else leading
-        return spec.shapes
+            return (*leading, *spec.shapes) if spec.name == "attention_mask" else leading, spec.index
+        return spec.shapes, spec.index
 
 
-def _check_shape(name: str, value: Any, accepted: tuple[str, ...], sizes: dict[str, Any]) -> None:
-    """Compare a shape with the accepted ones; the first input to name B, C, S or P decides it for the rest."""
-    shape = tuple(value.shape)
-    for letters in accepted:
-        if len(letters) == len(shape) and all(_same(sizes.get(d), n) for d, n in zip(letters, shape, strict=True)):
-            for letter, n in zip(letters, shape, strict=True):
-                sizes.setdefault(letter, n)
-            return
-    wanted = " or ".join("[" + ", ".join(_described(d, sizes) for d in letters) + "]" for letters in accepted)
-    raise ValueError(f"{name}: expected shape {wanted}, got {list(shape)}")
+_LIMITS = {
+    "V": "vocab_size",
+    "T": "type_vocab_size",
+    "X": "max_position_embeddings",
+    "K": "num_labels",
+    "C": "choices",
+    "2": "orders",
+}
+_PROBLEMS = {
+    "single_label_classification": (("B", "B1"), "K"),
+    "multi_label_classification": (("BK",), ""),
+    "regression": (("BK",), ""),
+    "regression of one value": (("B", "B1"), ""),
+}
 
 
-def _same(expected: Any, got: Any) -> bool:
-    return expected is None or got is None or expected == got
+def problem_type(config: AlbertConfig, labels: Any) -> str:
+    """What a sequence classifier's labels mean: as the config says, or else as their number and dtype say.
+
+    As in transformers, but for each call: the config is never written to.
+    """
+    kind = config.problem_type
+    if kind is None and config.num_labels > 1:
+        return "single_label_classification" if is_integer(dtype_name(labels)) else "multi_label_classification"
+    if kind in (None, "regression"):
+        return "regression" if config.num_labels > 1 else "regression of one value"
+    return kind
 
 
-def _described(letter: str, sizes: dict[str, Any]) -> str:
-    return letter if letter.isdigit() or sizes.get(letter) is None else f"{letter}={sizes[letter]}"
+def flat_choices(xp: Any, inputs: Inputs) -> Inputs:
+    """[B, C, S] inputs as [B * C, S]; a mask without a choice axis holds for every choice.
 
-
-def _check_dtype(spec: Input, value: Any) -> None:
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise ValueError(f"{spec.name}: expected an array of {_KINDS[spec.dtype]}, got {type(value).__name__}")
-    name = dtype_name(value)
-    if not _ACCEPTS[spec.dtype](name):
-        raise ValueError(f"{spec.name}: expected an array of {_KINDS[spec.dtype]}, got {name}")
-    if spec.dtype == "mask" and len(value.shape) == 4 and name.startswith(("float", "bfloat")):
-        raise ValueError(
-            f"{spec.name}: expected a 4-D mask of integers or booleans (1 attends, 0 does not), got {name}"
-        )
-
-
-def check_ids(config: AlbertConfig, name: str, low: int, high: int) -> None:
-    """Raise a ValueError when the ids of an input, from `low` to `high`, leave its table."""
-    limits = {
-        "input_ids": ("vocab_size", config.vocab_size),
-        "token_type_ids": ("type_vocab_size", config.type_vocab_size),
-        "position_ids": ("max_position_embeddings", config.max_position_embeddings),
-    }
-    field_name, limit = limits[name]
-    if low < 0 or high >= limit:
-        raise ValueError(
-            f"{name}: expected ids from 0 to {limit - 1} ({field_name} = {limit}), got {low if low < 0 else high}"
-        )
-
-
-CHECKED_IDS = ("input_ids", "token_type_ids", "position_ids")
+    Args:
+        xp: Has `shape`, `reshape` and `broadcast_to`.
+        inputs: Of the multiple-choice head.
+    """
+    batch, choices = xp.shape(inputs.lead)[:2]
+    flat = {}
+    for name in PER_CHOICE:
+        if (x := getattr(inputs, name)) is None:
+            continue
+        rank = len(x.shape)
+        if name == "attention_mask" and (rank == 2 or (rank < 5 and x.shape[1] != inputs.lead.shape[1])):
+            x = xp.broadcast_to(x[:, None], (batch, choices, *xp.shape(x)[1:]))
+        flat[name] = xp.reshape(x, (-1, *xp.shape(x)[2:]))
+    return replace(inputs, **flat)
 
 
 def dummy_batch(config: AlbertConfig, batch: int = 2, sequence: int = 8) -> dict[str, np.ndarray]:

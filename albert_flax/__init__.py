@@ -8,20 +8,32 @@ from albert_core.config import AlbertConfig, AutoConfig
 from albert_core.errors import *
 from albert_core.outputs import (
     AlbertForPreTrainingOutput as FlaxAlbertForPreTrainingOutput,
-)
-from albert_core.outputs import (
     BaseModelOutputWithPooling as FlaxBaseModelOutputWithPooling,
-)
-from albert_core.outputs import (
     MaskedLMOutput as FlaxMaskedLMOutput,
+    MultipleChoiceModelOutput as FlaxMultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput as FlaxQuestionAnsweringModelOutput,
+    SequenceClassifierOutput as FlaxSequenceClassifierOutput,
+    TokenClassifierOutput as FlaxTokenClassifierOutput,
 )
 from albert_core.pipelines import pipeline_for
 from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer, BatchEncoding
 from albert_flax.base import FlaxAlbertPreTrainedModel
-from albert_flax.models import FlaxAlbertForMaskedLM, FlaxAlbertForPreTraining, FlaxAlbertModel
+from albert_flax.models import (
+    FlaxAlbertForMaskedLM,
+    FlaxAlbertForMultipleChoice,
+    FlaxAlbertForPreTraining,
+    FlaxAlbertForQuestionAnswering,
+    FlaxAlbertForSequenceClassification,
+    FlaxAlbertForTokenClassification,
+    FlaxAlbertModel,
+)
 
 # By checkpoint, as code written for transformers says it: there is one architecture here.
 FlaxAutoModel = FlaxAlbertModel
-FlaxAutoModelForMaskedLM = FlaxAlbertForMaskedLM
 FlaxAutoModelForPreTraining = FlaxAlbertForPreTraining
+FlaxAutoModelForMaskedLM = FlaxAlbertForMaskedLM
+FlaxAutoModelForSequenceClassification = FlaxAlbertForSequenceClassification
+FlaxAutoModelForMultipleChoice = FlaxAlbertForMultipleChoice
+FlaxAutoModelForTokenClassification = FlaxAlbertForTokenClassification
+FlaxAutoModelForQuestionAnswering = FlaxAlbertForQuestionAnswering
 pipeline = pipeline_for("flax")

@@ -1,8 +1,8 @@
-"""What every Flax model here shares: construction, the way into `__call__`, and the four hooks of `from_pretrained`."""
+"""What every Flax model here shares: construction, the way into `__call__`, and the hooks of `albert_core`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -15,9 +15,10 @@ from jax import Array
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.outputs import ModelOutput, register_with_jax
-from albert_core.parameters import Kind
+from albert_core.parameters import Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
-from albert_core.signature import CHECKED_IDS, Inputs, check_ids
+from albert_core.signature import Inputs
+from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 
 register_with_jax()
@@ -34,7 +35,12 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     """
 
     framework: ClassVar[str] = "flax"
-    base_model_prefix: ClassVar[str] = "albert"
+    checkpoint_policies: ClassVar[tuple[str, ...]] = (
+        "nothing_saveable",
+        "dots_saveable",
+        "dots_with_no_batch_dims_saveable",
+        "everything_saveable",
+    )
 
     def __init__(
         self, config: AlbertConfig, dtype: Any = None, param_dtype: Any = None, attn_implementation: str | None = None
@@ -59,13 +65,6 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """The head's own arithmetic on checked inputs."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
-    def _check_ids(self, inputs: Inputs) -> None:
-        """Refuse ids outside their tables where that needs no device sync: values that are known, on a CPU."""
-        for name in CHECKED_IDS:
-            ids = getattr(inputs, name)
-            if ids is not None and _is_at_hand(ids) and ids.size:
-                check_ids(self.config, name, int(np.min(ids)), int(np.max(ids)))
-
     def init_weights(self, rngs: nnx.Rngs, parts: Iterable[str] | None = None) -> None:
         """Draw arrays anew: normal cut at two standard deviations, norms one, biases and the pad row zero.
 
@@ -75,8 +74,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """
         draw = nnx.initializers.truncated_normal(self.config.initializer_range, lower=-2.0, upper=2.0)
         wide = jnp.promote_types(self.param_dtype, jnp.float32)
-        parts = self.all_parts(self._has_pooler()) if parts is None else parts
-        for p in (p for p in self.parameter_table.values() if p.tied_to is None and p.part in parts):
+        for p in self.own_parameters(parts):
             value = self.leaf(p).value
             if p.decay:
                 value[...] = draw(rngs.params(), value.shape, wide).astype(self.param_dtype)
@@ -86,11 +84,6 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         if self.config.pad_token_id is not None:
             words[...] = words[...].at[self.config.pad_token_id].set(0.0)
 
-    @property
-    def base_model(self) -> nnx.Module:
-        """The encoder."""
-        return getattr(self, self.base_model_prefix, self)
-
     def get_input_embeddings(self) -> nnx.Embed:
         """The word embeddings."""
         return self.base_model.embeddings.word_embeddings
@@ -99,7 +92,24 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """The word embeddings again, which are the masked-LM decoder; None for a head without one."""
         return self.get_input_embeddings() if hasattr(self, "predictions") else None
 
-    # -- the four hooks ------------------------------------------------------------------------------------------
+    def word_matrix(self) -> Array:
+        """What the masked-LM head multiplies with, [V, E]."""
+        return self.get_input_embeddings().embedding[...]
+
+    def set_input_embeddings(self, value: nnx.Embed) -> None:
+        """Take other word embeddings of the same shape; the masked-LM head follows."""
+        check_embeddings(self.config, value.embedding)
+        self.base_model.embeddings.word_embeddings = value
+
+    def tie_weights(self) -> None:
+        """Nothing to do: the masked-LM head reads the word embeddings."""
+
+    @property
+    def device(self) -> jax.Device:
+        """Where the parameters are; the first of several."""
+        return min(self.get_input_embeddings().embedding[...].devices(), key=lambda device: device.id)
+
+    # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
@@ -113,11 +123,33 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         current = leaf.value[...]
         leaf.value[...] = jax.device_put(array, current.sharding if current.committed else None)
 
+    def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nnx.Embed:
+        table = self.get_input_embeddings()
+        table.embedding, table.num_embeddings = nnx.Param(jnp.asarray(words)), len(words)
+        if bias is not None:
+            self.predictions.bias = nnx.Param(jnp.asarray(bias))
+        self._set_config(config)
+        return table
+
     def _finish(self, device: Any) -> Self:
         if device not in (None, "auto"):
             nnx.update(self, jax.device_put(nnx.state(self), _find_device(device)))
         self.eval()
         return self
+
+    def _known(self, array: Any) -> np.ndarray | None:
+        if isinstance(array, Array) and not isinstance(array, jax.core.Tracer):
+            return np.asarray(array) if all(d.platform == "cpu" for d in array.devices()) else None
+        return array if isinstance(array, np.ndarray) else None
+
+    def _is_trainable(self, leaf: Leaf) -> bool:
+        return isinstance(leaf.value, nnx.Param)
+
+    def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
+        structure, _, rest = nnx.split(self, nnx.Param, ...)
+        found = nnx.grad(lambda model: model(**inputs, return_dict=True).loss)(self)
+        shadow = nnx.merge(structure, found, rest)
+        return [np.asarray(shadow.leaf(p).value[...]) for p in parameters]
 
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         return self(**inputs, return_dict=True).map(np.asarray)
@@ -138,12 +170,6 @@ def _checked_dtype(dtype: Any) -> np.dtype:
 def _as_arrays(inputs: Inputs) -> Inputs:
     """NumPy arrays, as tokenizers return them, become JAX arrays; 64-bit integers quietly become 32-bit ones."""
     return replace(inputs, **{name: jnp.asarray(value) for name, value in inputs.arrays().items()})
-
-
-def _is_at_hand(ids: Any) -> bool:
-    if not isinstance(ids, Array):
-        return isinstance(ids, np.ndarray)
-    return not isinstance(ids, jax.core.Tracer) and all(d.platform == "cpu" for d in ids.devices())
 
 
 def _find_device(device: Any) -> Any:

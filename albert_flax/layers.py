@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 
 from albert_core.config import AlbertConfig
-from albert_core.numerics import activation, masked_score
+from albert_core.numerics import activation, kept_heads, masked_score
 from albert_core.signature import Inputs
 
 _XP = SimpleNamespace(
@@ -223,6 +223,7 @@ class AlbertTransformer(nnx.Module):
         self.embedding_hidden_mapping_in = linear(config.embedding_size, config.hidden_size, **how)
         self.albert_layer_groups = nnx.List([AlbertLayerGroup(config, **how) for _ in range(config.num_hidden_groups)])
         self.group_of = tuple(config.group_of(layer) for layer in range(config.num_hidden_layers))
+        self.checkpointing: str | None = None
         self.dropout_keys = how["rngs"]["dropout"].fork()
 
     def __call__(
@@ -241,6 +242,7 @@ class AlbertTransformer(nnx.Module):
             first, count = self.group_of.index(g), self.group_of.count(g)
             rows, drawn = (None if a is None else a[first : first + count] for a in (head_mask, keys))
             what = {
+                "checkpointing": self.checkpointing,
                 "fused": fused,
                 "output_hidden_states": output_hidden_states,
                 "output_attentions": output_attentions,
@@ -264,7 +266,10 @@ class AlbertTransformer(nnx.Module):
 
 
 # Compiled on its own, so that a call outside jit traces the loop once and not every time.
-@partial(jax.jit, static_argnames=("graphdef", "count", "fused", "output_hidden_states", "output_attentions"))
+@partial(
+    jax.jit,
+    static_argnames=("graphdef", "count", "checkpointing", "fused", "output_hidden_states", "output_attentions"),
+)
 def _repeat(
     graphdef: nnx.GraphDef,
     state: nnx.State,
@@ -273,6 +278,7 @@ def _repeat(
     rows: Array | None,
     keys: Array | None,
     count: int,
+    checkpointing: str | None,
     fused: bool,
     output_hidden_states: bool,
     output_attentions: bool,
@@ -287,6 +293,7 @@ def _repeat(
         rows: Head mask of each virtual layer, [count, N].
         keys: Dropout keys of each virtual layer, [count, I, 3].
         count: How many virtual layers use the group.
+        checkpointing: What backward may keep of each step, a name of `jax.checkpoint_policies`; all when None.
         fused: Whether attention may run fused.
         output_hidden_states: Whether to return the states after each virtual layer.
         output_attentions: Whether to return the probabilities of each inner layer of each virtual layer.
@@ -299,6 +306,8 @@ def _repeat(
         x, probabilities = group(x, bias, row, packs, fused, key)
         return x, (x if output_hidden_states else None, probabilities if output_attentions else None)
 
+    if checkpointing is not None:  # inside a scan nothing can undo it, so prevent_cse is not needed
+        step = jax.checkpoint(step, policy=getattr(jax.checkpoint_policies, checkpointing), prevent_cse=False)
     x, (states, probabilities) = jax.lax.scan(step, x, (rows, keys), length=count)
     inner_first = [jnp.unstack(p) for p in probabilities or ()]  # I times count arrays [B, N, S, S]
     return (
@@ -340,7 +349,11 @@ def attention_bias(mask: Array | None, dtype: Any) -> Array | None:
     return jnp.where(mask == 0, masked_score(wide.name), 0.0).astype(wide)
 
 
-def head_mask_rows(config: AlbertConfig, mask: Array | None, dtype: Any) -> Array | None:
-    """One row of factors per virtual layer, [L, N]."""
+def head_mask_rows(config: AlbertConfig, mask: Array | None, like: Array) -> Array | None:
+    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
+    kept = kept_heads(config)
+    if kept is not None:
+        kept = jnp.asarray(kept, like.dtype)
+        mask = kept if mask is None else kept * mask
     shape = (config.num_hidden_layers, config.num_attention_heads)
-    return None if mask is None else jnp.broadcast_to(mask.astype(dtype), shape)
+    return None if mask is None else jnp.broadcast_to(mask.astype(like.dtype), shape)

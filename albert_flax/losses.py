@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from albert_core.config import AlbertConfig
 from albert_core.numerics import IGNORED_LABEL
+from albert_core.signature import problem_type
 
 
 def cross_entropy(logits: Array, labels: Array | None, ignored: int = IGNORED_LABEL) -> Array | None:
@@ -19,3 +21,24 @@ def cross_entropy(logits: Array, labels: Array | None, ignored: int = IGNORED_LA
     chosen = jnp.take_along_axis(logits, jnp.where(counted, labels, 0)[:, None], axis=-1)[:, 0]
     losses = jnp.where(counted, jax.nn.logsumexp(logits, axis=-1) - chosen, 0.0)
     return losses.sum() / jnp.maximum(counted.sum(), 1)
+
+
+def sequence_loss(config: AlbertConfig, logits: Array, labels: Array | None) -> Array | None:
+    """The loss that a classifier's problem type means: cross-entropy, binary cross-entropy or squared error."""
+    kind = None if labels is None else problem_type(config, labels)
+    if labels is None or kind == "single_label_classification":
+        return cross_entropy(logits, labels)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    labels = labels.astype(logits.dtype).reshape(logits.shape)
+    if kind == "multi_label_classification":
+        return (jax.nn.softplus(logits) - logits * labels).mean()
+    return jnp.square(logits - labels).mean()
+
+
+def span_loss(start_logits: Array, end_logits: Array, start: Array | None, end: Array | None) -> Array | None:
+    """Mean of the losses of both ends; a position from S on is ignored, one below 0 is 0. None without positions."""
+    if start is None or end is None:
+        return None
+    length = start_logits.shape[1]
+    ends = ((start_logits, start), (end_logits, end))
+    return sum(cross_entropy(logits, place.clip(0, length), ignored=length) for logits, place in ends) / 2

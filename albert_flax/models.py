@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,8 +10,16 @@ from flax import nnx
 
 from albert_core import heads
 from albert_core.config import AlbertConfig
-from albert_core.outputs import AlbertForPreTrainingOutput, BaseModelOutputWithPooling, MaskedLMOutput
-from albert_core.signature import Inputs
+from albert_core.outputs import (
+    AlbertForPreTrainingOutput,
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from albert_core.signature import Inputs, flat_choices
 from albert_flax.base import FlaxAlbertPreTrainedModel
 from albert_flax.layers import (
     AlbertEmbeddings,
@@ -21,7 +30,9 @@ from albert_flax.layers import (
     head_mask_rows,
     linear,
 )
-from albert_flax.losses import cross_entropy
+from albert_flax.losses import cross_entropy, sequence_loss, span_loss
+
+_XP = SimpleNamespace(shape=jnp.shape, reshape=jnp.reshape, broadcast_to=jnp.broadcast_to)
 
 
 class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
@@ -45,7 +56,7 @@ class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
     def compute(self, inputs: Inputs) -> BaseModelOutputWithPooling:
         x = self.embeddings(inputs)  # [B, S, E]
         bias = attention_bias(inputs.attention_mask, x.dtype)
-        rows = head_mask_rows(self.config, inputs.head_mask, x.dtype)
+        rows = head_mask_rows(self.config, inputs.head_mask, x)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
         wanted = (inputs.output_hidden_states, inputs.output_attentions)
         x, hidden_states, attentions = self.encoder(x, bias, rows, fused, *wanted)
@@ -57,7 +68,7 @@ class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
         )
 
 
-class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertPreTrainedModel):
+class FlaxAlbertHeadModel(FlaxAlbertPreTrainedModel):
     def __init__(
         self,
         config: AlbertConfig,
@@ -69,40 +80,85 @@ class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertPreTrainedModel):
     ) -> None:
         super().__init__(config, dtype, param_dtype, attn_implementation)
         how = self._how(rngs)
-        self.albert = FlaxAlbertModel(config, attn_implementation=attn_implementation, **how)
+        self.albert = FlaxAlbertModel(
+            config, add_pooling_layer=self.pooling, attn_implementation=attn_implementation, **how
+        )
+        self.build_head(config, **how)
+        self.init_weights(how["rngs"], self.parts)
+
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
+        """Make the modules beside the encoder."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+
+class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
         self.predictions = AlbertMLMHead(config, **how)
         self.sop_classifier = AlbertSOPHead(config, **how)
-        self.init_weights(how["rngs"], self.parts)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
         encoded = self.albert(**inputs.for_encoder())
-        words = self.get_input_embeddings().embedding[...]
-        logits = self.predictions(encoded.last_hidden_state, words, inputs.masked_positions)
-        order = self.sop_classifier(encoded.pooler_output)
+        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
+        order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
         return AlbertForPreTrainingOutput(loss, logits, order, encoded.hidden_states, encoded.attentions)
 
 
-class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertPreTrainedModel):
-    def __init__(
-        self,
-        config: AlbertConfig,
-        *,
-        rngs: nnx.Rngs | None = None,
-        dtype: Any = None,
-        param_dtype: Any = None,
-        attn_implementation: str | None = None,
-    ) -> None:
-        super().__init__(config, dtype, param_dtype, attn_implementation)
-        how = self._how(rngs)
-        self.albert = FlaxAlbertModel(config, add_pooling_layer=False, attn_implementation=attn_implementation, **how)
+class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
         self.predictions = AlbertMLMHead(config, **how)
-        self.init_weights(how["rngs"], self.parts)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
         encoded = self.albert(**inputs.for_encoder())
-        words = self.get_input_embeddings().embedding[...]
-        logits = self.predictions(encoded.last_hidden_state, words, inputs.masked_positions)
+        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class FlaxAlbertForSequenceClassification(heads.ForSequenceClassification, FlaxAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
+        self.dropout = nnx.Dropout(config.classifier_dropout_prob, rngs=how["rngs"])
+        self.classifier = linear(config.hidden_size, config.num_labels, **how)
+
+    def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
+        loss = sequence_loss(self.config, logits, inputs.labels)
+        return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class FlaxAlbertForMultipleChoice(heads.ForMultipleChoice, FlaxAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
+        self.dropout = nnx.Dropout(config.classifier_dropout_prob, rngs=how["rngs"])
+        self.classifier = linear(config.hidden_size, 1, **how)
+
+    def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
+        encoded = self.albert(**flat_choices(_XP, inputs).for_encoder())
+        scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
+        logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
+        loss = cross_entropy(logits, inputs.labels)
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class FlaxAlbertForTokenClassification(heads.ForTokenClassification, FlaxAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
+        self.dropout = nnx.Dropout(config.classifier_dropout_prob, rngs=how["rngs"])
+        self.classifier = linear(config.hidden_size, config.num_labels, **how)
+
+    def compute(self, inputs: Inputs) -> TokenClassifierOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
+        loss = cross_entropy(logits, inputs.labels)
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class FlaxAlbertForQuestionAnswering(heads.ForQuestionAnswering, FlaxAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, **how: Any) -> None:
+        self.qa_outputs = linear(config.hidden_size, 2, **how)
+
+    def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        start, end = jnp.unstack(self.qa_outputs(encoded.last_hidden_state), axis=-1)  # [B, S] each
+        loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
+        return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

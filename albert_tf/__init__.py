@@ -6,16 +6,34 @@ require("tf")
 
 from albert_core.config import AlbertConfig, AutoConfig
 from albert_core.errors import *
-from albert_core.outputs import AlbertForPreTrainingOutput as TFAlbertForPreTrainingOutput
-from albert_core.outputs import BaseModelOutputWithPooling as TFBaseModelOutputWithPooling
-from albert_core.outputs import MaskedLMOutput as TFMaskedLMOutput
+from albert_core.outputs import (
+    AlbertForPreTrainingOutput as TFAlbertForPreTrainingOutput,
+    BaseModelOutputWithPooling as TFBaseModelOutputWithPooling,
+    MaskedLMOutput as TFMaskedLMOutput,
+    MultipleChoiceModelOutput as TFMultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput as TFQuestionAnsweringModelOutput,
+    SequenceClassifierOutput as TFSequenceClassifierOutput,
+    TokenClassifierOutput as TFTokenClassifierOutput,
+)
 from albert_core.pipelines import pipeline_for
 from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer, BatchEncoding
 from albert_tf.base import TFAlbertPreTrainedModel
-from albert_tf.models import TFAlbertForMaskedLM, TFAlbertForPreTraining, TFAlbertModel
+from albert_tf.models import (
+    TFAlbertForMaskedLM,
+    TFAlbertForMultipleChoice,
+    TFAlbertForPreTraining,
+    TFAlbertForQuestionAnswering,
+    TFAlbertForSequenceClassification,
+    TFAlbertForTokenClassification,
+    TFAlbertModel,
+)
 
 # By checkpoint, as code written for transformers says it: there is one architecture here.
 TFAutoModel = TFAlbertModel
-TFAutoModelForMaskedLM = TFAlbertForMaskedLM
 TFAutoModelForPreTraining = TFAlbertForPreTraining
+TFAutoModelForMaskedLM = TFAlbertForMaskedLM
+TFAutoModelForSequenceClassification = TFAlbertForSequenceClassification
+TFAutoModelForMultipleChoice = TFAlbertForMultipleChoice
+TFAutoModelForTokenClassification = TFAlbertForTokenClassification
+TFAutoModelForQuestionAnswering = TFAlbertForQuestionAnswering
 pipeline = pipeline_for("tf")

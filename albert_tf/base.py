@@ -1,8 +1,8 @@
-"""What every Keras model here shares: construction, the way into `call`, `fit`, the four hooks of `from_pretrained`."""
+"""What every Keras model here shares: construction, the way into `call`, `fit`, and the hooks of `albert_core`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import keras
@@ -13,9 +13,12 @@ from keras import initializers, ops
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
+from albert_core.parameters import WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
-from albert_core.signature import CHECKED_IDS, LABELS, Inputs, check_ids
+from albert_core.signature import LABELS, Inputs
+from albert_core.surgery import BIAS, check_embeddings
 from albert_core.walker import Leaf
+from albert_tf.gradients import loss_gradients
 
 for _output in OUTPUTS:
     optree.register_pytree_node(
@@ -29,7 +32,6 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
     """Base of the Keras models."""
 
     framework: ClassVar[str] = "tf"
-    base_model_prefix: ClassVar[str] = "albert"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -57,6 +59,7 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
 
     def call(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
         inputs = self.signature.bind(self.config, args, kwargs)
+        self._check_ids(inputs)
         output = self.compute(inputs)
         return output if inputs.return_dict else output.to_tuple()
 
@@ -64,24 +67,16 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         """The head's own arithmetic on checked inputs."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
-    def _check_ids(self, inputs: Inputs) -> None:
-        """Refuse ids outside their tables where that needs no device sync: values that are known, on a CPU."""
-        for name in CHECKED_IDS:
-            ids = getattr(inputs, name)
-            if ids is not None and _is_at_hand(ids) and (values := np.asarray(ids)).size:
-                check_ids(self.config, name, int(values.min()), int(values.max()))
+    def init_weights(self, parts: Iterable[str] | None = None) -> None:
+        """Draw arrays anew, each from its layer's own initialiser.
 
-    def init_weights(self) -> None:
-        """Draw every array anew, each from its layer's own initialiser."""
-        for p in (p for p in self.parameter_table.values() if p.tied_to is None):
+        Args:
+            parts: Parts of the parameter table; all that this model has when None.
+        """
+        for p in self.own_parameters(parts):
             leaf = self.leaf(p)
             initializer = getattr(leaf.owner, f"{leaf.attribute}_initializer", initializers.Zeros())
             leaf.value.assign(initializer.clone()(leaf.value.shape, dtype=leaf.value.dtype))
-
-    @property
-    def base_model(self) -> keras.Model:
-        """The encoder."""
-        return getattr(self, self.base_model_prefix, self)
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name != "base_model"]  # Keras' loader would walk in a circle
@@ -93,6 +88,19 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
     def get_output_embeddings(self) -> keras.layers.Embedding | None:
         """The word embeddings again, which are the masked-LM decoder; None for a head without one."""
         return self.get_input_embeddings() if hasattr(self, "predictions") else None
+
+    def set_input_embeddings(self, value: keras.layers.Embedding) -> None:
+        """Take the values of other word embeddings of the same shape; a built Keras model takes no other layer."""
+        check_embeddings(self.config, value.embeddings)
+        self.get_input_embeddings().embeddings.assign(value.embeddings)
+
+    def tie_weights(self) -> None:
+        """Nothing to do: the masked-LM head reads the word embeddings."""
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are."""
+        return str(self.get_input_embeddings().embeddings.value.device)
 
     def word_matrix(self) -> Any:
         """What the masked-LM head multiplies with, [V, E]."""
@@ -142,10 +150,12 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+    def from_config(cls, config: dict[str, Any] | AlbertConfig, custom_objects: Any = None, **options: Any) -> Self:
+        if isinstance(config, AlbertConfig):
+            return super().from_config(config, **options)
         return cls(**(config | {"config": AlbertConfig.from_dict(config["config"])}))
 
-    # -- the four hooks ------------------------------------------------------------------------------------------
+    # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
@@ -157,6 +167,12 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
     def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
         leaf.value.assign(array)
 
+    def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> Self:
+        resized = type(self).from_config(self.get_config() | {"config": config.to_dict()})
+        resized.load_numpy_state(self.numpy_state() | {WORDS: words} | ({} if bias is None else {BIAS: bias}))
+        resized.base_model.encoder.checkpointing = self.base_model.encoder.checkpointing
+        return resized
+
     def _finish(self, device: Any) -> Self:
         if device in (None, "auto"):
             return self
@@ -165,14 +181,21 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
             moved.load_numpy_state(self.numpy_state())
         return moved
 
+    def _known(self, array: Any) -> np.ndarray | None:
+        if isinstance(array, np.ndarray):
+            return array
+        known = hasattr(array, "numpy") or hasattr(array, "addressable_data")  # a tensor or array, but no symbol
+        return np.asarray(array) if known and "cpu" in str(getattr(array, "device", "")).lower() else None
+
+    def _is_trainable(self, leaf: Leaf) -> bool:
+        return leaf.value.trainable
+
+    def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
+        found = loss_gradients(self, inputs)
+        return [found.get(id(self.leaf(p).value)) for p in parameters]
+
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
-
-
-def _is_at_hand(ids: Any) -> bool:
-    """Whether the values are known, and on a CPU: neither a symbolic tensor of TensorFlow nor a tracer of JAX."""
-    known = hasattr(ids, "numpy") or hasattr(ids, "addressable_data")
-    return known and "cpu" in str(getattr(ids, "device", "")).lower()
 
 
 def _single(values: Any) -> Any:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 from keras import backend, initializers, layers, ops
 
 from albert_core.config import AlbertConfig
-from albert_core.numerics import activation, masked_score
+from albert_core.numerics import activation, kept_heads, masked_score
 
 Tensor = Any
 _XP = SimpleNamespace(
@@ -156,6 +157,7 @@ class AlbertAttention(layers.Layer):
         head_mask: Tensor | None,
         pack: tuple[Tensor, Tensor] | None,
         fused: bool,
+        seeds: list[Tensor] | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         q, k, v = self._project(x, pack)  # [B, S, N, D]
@@ -165,9 +167,9 @@ class AlbertAttention(layers.Layer):
         drops = training and self.attention_dropout.rate > 0  # Keras' fused attention knows no dropout,
         rounds = bias is not None and backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")  # and rounds a mask
         attend = self._fused if fused and not drops and not rounds else self._eager
-        context, probabilities = attend(q, k, v, bias, head_mask)
+        context, probabilities = attend(q, k, v, bias, head_mask, seeds)
         context = ops.reshape(context, ops.shape(x))  # [B, S, H]
-        return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities
+        return self.LayerNorm(x + _dropped(self.output_dropout, self.dense(context), seeds, 1)), probabilities
 
     def _project(self, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
         if pack is None:
@@ -187,22 +189,40 @@ class AlbertAttention(layers.Layer):
         return scores
 
     def _eager(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None, seeds: Any
     ) -> tuple[Tensor, Tensor]:
         wide = backend.result_type(q.dtype, "float32")  # TensorFlow promotes nothing by itself
         scores = ops.cast(ops.einsum("bqnd,bknd->bnqk", q, k) * self.scale, wide)  # [B, N, S, S]
         scores = scores if bias is None else scores + ops.cast(bias, wide)
-        probabilities = self.attention_dropout(ops.cast(_softmax(scores), v.dtype))
+        probabilities = _dropped(self.attention_dropout, ops.cast(_softmax(scores), v.dtype), seeds, 0)
         if head_mask is not None:
             probabilities = probabilities * head_mask[:, None, None]
         return ops.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
 
     def _fused(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None, seeds: Any
     ) -> tuple[Tensor, None]:
-        scale = ops.cast(self.scale, backend.result_type(q.dtype, "float32"))  # TensorFlow makes a Python float 32-bit
+        wide = backend.result_type(q.dtype, "float32")
+        scale = ops.convert_to_tensor(self.scale, wide)  # as a Python float it would go through 32 bits
         context = ops.dot_product_attention(q, k, v, bias=bias, scale=scale)
         return context if head_mask is None else context * head_mask[:, None], None
+
+
+class _Drawn(keras.random.SeedGenerator):
+    """A seed that has been drawn already; whoever asks twice gets the same."""
+
+    def __init__(self, seed: Tensor) -> None:
+        self.seed = seed
+
+    def next(self, ordered: bool = True) -> Tensor:
+        return self.seed
+
+
+def _dropped(dropout: layers.Dropout, x: Tensor, seeds: list[Tensor] | None, place: int) -> Tensor:
+    """The layer's dropout, with a drawn seed where there are some."""
+    if seeds is None or dropout.rate == 0:
+        return dropout(x)
+    return keras.random.dropout(x, dropout.rate, seed=_Drawn(seeds[place]))
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -227,12 +247,22 @@ class AlbertLayer(layers.Layer):
         self.activation = activation_of(config)
         self.built = True
 
+    def dropouts(self) -> tuple[layers.Dropout, ...]:
+        """Those that may take a drawn seed, in the order of the seeds."""
+        return self.attention.attention_dropout, self.attention.output_dropout, self.dropout
+
     def call(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, pack: Any, fused: bool
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        pack: Any,
+        fused: bool,
+        seeds: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        x, probabilities = self.attention(x, bias, head_mask, pack, fused=fused)
+        x, probabilities = self.attention(x, bias, head_mask, pack, fused=fused, seeds=seeds)
         inner = self.activation(self.ffn(x))  # [B, S, F]
-        x = self.full_layer_layer_norm(x + self.dropout(self.ffn_output(inner)))
+        x = self.full_layer_layer_norm(x + _dropped(self.dropout, self.ffn_output(inner), seeds, 2))
         return x, probabilities
 
 
@@ -245,12 +275,26 @@ class AlbertLayerGroup(layers.Layer):
     def packed(self) -> list[tuple[Tensor, Tensor] | None]:
         return [layer.attention.packed() for layer in self.albert_layers]
 
+    def draw_seeds(self) -> list[list[Tensor | None]]:
+        """A seed for each dropout of each layer; None where nothing is dropped."""
+        return [
+            [dropout.seed_generator.next() if dropout.rate > 0 else None for dropout in layer.dropouts()]
+            for layer in self.albert_layers
+        ]
+
     def call(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, packs: list[Any], fused: bool
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        packs: list[Any],
+        fused: bool,
+        seeds: list[list[Tensor]] | None = None,
+        training: bool | None = None,
     ) -> tuple[Tensor, list[Tensor | None]]:
         attentions = []
-        for layer, pack in zip(self.albert_layers, packs, strict=True):
-            x, probabilities = layer(x, bias, head_mask, pack, fused=fused)
+        for inner, (layer, pack) in enumerate(zip(self.albert_layers, packs, strict=True)):
+            x, probabilities = layer(x, bias, head_mask, pack, fused=fused, seeds=seeds and seeds[inner])
             attentions.append(probabilities)
         return x, attentions
 
@@ -265,20 +309,40 @@ class AlbertTransformer(layers.Layer):
             AlbertLayerGroup(config, dtype, f"albert_layer_groups_{g}") for g in range(config.num_hidden_groups)
         ]
         self.group_of = tuple(config.group_of(layer) for layer in range(config.num_hidden_layers))
+        self.checkpointing: str | None = None
         self.built = True
 
     def call(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool
+        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool, training: bool | None = None
     ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
         x = self.embedding_hidden_mapping_in(x)  # [B, S, H]
         packs = [group.packed() for group in self.albert_layer_groups]  # once per forward, not per layer
         hidden_states, attentions = [x], []
         for layer, g in enumerate(self.group_of):
             row = None if head_mask is None else head_mask[layer]
-            x, probabilities = self.albert_layer_groups[g](x, bias, row, packs[g], fused=fused)
+            x, probabilities = self._run_group(self.albert_layer_groups[g], x, bias, row, packs[g], fused, training)
             hidden_states.append(x)
             attentions.extend(probabilities)
         return x, hidden_states, attentions
+
+    def _run_group(
+        self, group: AlbertLayerGroup, x: Tensor, bias: Any, row: Any, packs: Any, fused: bool, training: bool | None
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Apply a group; with checkpointing backward will do it again rather than keep what is inside.
+
+        It must see the same dropout then, so seeds are drawn before; and gradients flow only through what is passed
+        to the function or read in it, so the packs are made anew.
+        """
+        if self.checkpointing is None:
+            return group(x, bias, row, packs, fused=fused)
+        seeds = group.draw_seeds() if training else None
+
+        def again(x: Tensor, row: Tensor | None = None) -> tuple[Tensor, ...]:
+            x, probabilities = group(x, bias, row, group.packed(), fused=fused, seeds=seeds, training=training)
+            return x, *(p for p in probabilities if p is not None)
+
+        x, *probabilities = keras.remat(again)(x, *([] if row is None else [row]))
+        return x, probabilities or [None] * len(packs)
 
 
 class AlbertMLMHead(layers.Layer):
@@ -324,8 +388,12 @@ def attention_bias(mask: Tensor | None, dtype: str) -> Tensor | None:
     return ops.cast(ops.logical_not(ops.cast(mask, "bool")), name) * masked_score(name)
 
 
-def head_mask_rows(config: AlbertConfig, mask: Tensor | None, dtype: str) -> Tensor | None:
-    """One row of factors per virtual layer, [L, N]."""
+def head_mask_rows(config: AlbertConfig, mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
+    kept = kept_heads(config)
+    if kept is not None:
+        kept = ops.convert_to_tensor(kept, dtype=like.dtype)
+        mask = kept if mask is None else kept * ops.cast(mask, like.dtype)
     if mask is None:
         return None
-    return ops.broadcast_to(ops.cast(mask, dtype), (config.num_hidden_layers, config.num_attention_heads))
+    return ops.broadcast_to(ops.cast(mask, like.dtype), (config.num_hidden_layers, config.num_attention_heads))

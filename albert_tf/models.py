@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
-from keras import ops
+from keras import layers, ops
 
 from albert_core import heads
 from albert_core.config import AlbertConfig
-from albert_core.outputs import AlbertForPreTrainingOutput, BaseModelOutputWithPooling, MaskedLMOutput
-from albert_core.signature import Inputs
+from albert_core.outputs import (
+    AlbertForPreTrainingOutput,
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from albert_core.signature import Inputs, flat_choices
 from albert_tf.base import TFAlbertPreTrainedModel
 from albert_tf.layers import (
     AlbertEmbeddings,
@@ -20,7 +29,9 @@ from albert_tf.layers import (
     dense,
     head_mask_rows,
 )
-from albert_tf.losses import cross_entropy
+from albert_tf.losses import cross_entropy, sequence_loss, span_loss
+
+_XP = SimpleNamespace(shape=ops.shape, reshape=ops.reshape, broadcast_to=ops.broadcast_to)
 
 
 class TFAlbertModel(heads.Model, TFAlbertPreTrainedModel):
@@ -40,12 +51,11 @@ class TFAlbertModel(heads.Model, TFAlbertPreTrainedModel):
         self.built = True
 
     def compute(self, inputs: Inputs) -> BaseModelOutputWithPooling:
-        self._check_ids(inputs)
         x = self.embeddings(
             inputs.input_ids, inputs.token_type_ids, inputs.position_ids, inputs.inputs_embeds
         )  # [B, S, E]
         bias = attention_bias(inputs.attention_mask, x.dtype)
-        rows = head_mask_rows(self.config, inputs.head_mask, x.dtype)
+        rows = head_mask_rows(self.config, inputs.head_mask, x)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
         x, hidden_states, attentions = self.encoder(x, bias, rows, fused=fused)
         return BaseModelOutputWithPooling(
@@ -59,38 +69,88 @@ class TFAlbertModel(heads.Model, TFAlbertPreTrainedModel):
         return super().get_config() | {"add_pooling_layer": self.pooler is not None}
 
 
-class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertPreTrainedModel):
+class TFAlbertHeadModel(TFAlbertPreTrainedModel):
     def __init__(
         self, config: AlbertConfig, attn_implementation: str | None = None, dtype: Any = None, name: str | None = None
     ) -> None:
         super().__init__(config, attn_implementation, dtype, name)
-        policy = self.dtype_policy
-        self.albert = TFAlbertModel(config, attn_implementation=attn_implementation, dtype=policy, name="albert")
-        self.predictions = AlbertMLMHead(config, policy)
-        self.sop_classifier = AlbertSOPHead(config, policy)
+        self.albert = TFAlbertModel(config, self.pooling, attn_implementation, self.dtype_policy, name="albert")
+        self.build_head(config, self.dtype_policy)
         self.built = True
+
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        """Make the modules beside the encoder."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+
+class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        self.predictions = AlbertMLMHead(config, dtype)
+        self.sop_classifier = AlbertSOPHead(config, dtype)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)
-        order = self.sop_classifier(encoded.pooler_output)
+        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
+        order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
         return AlbertForPreTrainingOutput(loss, logits, order, encoded.hidden_states, encoded.attentions)
 
 
-class TFAlbertForMaskedLM(heads.ForMaskedLM, TFAlbertPreTrainedModel):
-    def __init__(
-        self, config: AlbertConfig, attn_implementation: str | None = None, dtype: Any = None, name: str | None = None
-    ) -> None:
-        super().__init__(config, attn_implementation, dtype, name)
-        policy = self.dtype_policy
-        self.albert = TFAlbertModel(config, False, attn_implementation, policy, name="albert")
-        self.predictions = AlbertMLMHead(config, policy)
-        self.built = True
+class TFAlbertForMaskedLM(heads.ForMaskedLM, TFAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        self.predictions = AlbertMLMHead(config, dtype)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)
+        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class TFAlbertForSequenceClassification(heads.ForSequenceClassification, TFAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        self.dropout = layers.Dropout(config.classifier_dropout_prob, dtype=dtype)
+        self.classifier = dense(config, config.hidden_size, config.num_labels, "classifier", dtype)
+
+    def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
+        loss = sequence_loss(self.config, logits, inputs.labels)
+        return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class TFAlbertForMultipleChoice(heads.ForMultipleChoice, TFAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        self.dropout = layers.Dropout(config.classifier_dropout_prob, dtype=dtype)
+        self.classifier = dense(config, config.hidden_size, 1, "classifier", dtype)
+
+    def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
+        encoded = self.albert(**flat_choices(_XP, inputs).for_encoder())
+        scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
+        logits = ops.reshape(scores, ops.shape(inputs.lead)[:2])  # [B, C]
+        loss = cross_entropy(logits, inputs.labels)
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class TFAlbertForTokenClassification(heads.ForTokenClassification, TFAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        self.dropout = layers.Dropout(config.classifier_dropout_prob, dtype=dtype)
+        self.classifier = dense(config, config.hidden_size, config.num_labels, "classifier", dtype)
+
+    def compute(self, inputs: Inputs) -> TokenClassifierOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
+        loss = cross_entropy(logits, inputs.labels)
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class TFAlbertForQuestionAnswering(heads.ForQuestionAnswering, TFAlbertHeadModel):
+    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
+        self.qa_outputs = dense(config, config.hidden_size, 2, "qa_outputs", dtype)
+
+    def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        start, end = ops.unstack(self.qa_outputs(encoded.last_hidden_state), 2, axis=-1)  # [B, S] each
+        loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
+        return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

@@ -1,7 +1,8 @@
-"""What every PyTorch model here shares: construction, the way into forward, and the four hooks of `from_pretrained`."""
+"""What every PyTorch model here shares: construction, the way into forward, and the hooks of `albert_core`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import ml_dtypes
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
-from albert_core.parameters import Kind
+from albert_core.parameters import Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
-from albert_core.signature import CHECKED_IDS, Inputs, check_ids
+from albert_core.signature import Inputs
+from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 
 for _output in OUTPUTS:
@@ -25,7 +27,6 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
     """Base of the PyTorch models."""
 
     framework: ClassVar[str] = "torch"
-    base_model_prefix: ClassVar[str] = "albert"
 
     def __init__(self, config: AlbertConfig, attn_implementation: str | None = None) -> None:
         super().__init__()
@@ -34,6 +35,7 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
         inputs = self.signature.bind(self.config, *self._as_tensors(args, kwargs))
+        self._check_ids(inputs)
         output = self.compute(inputs)
         return output if inputs.return_dict else output.to_tuple()
 
@@ -48,21 +50,15 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
             k: torch.as_tensor(v, device=self.device) if isinstance(v, np.ndarray) else v for k, v in given.items()
         }
 
-    def _check_ids(self, inputs: Inputs) -> None:
-        """Refuse ids outside their tables where that needs no device sync: eagerly on a CPU."""
-        if torch.compiler.is_compiling():
-            return
-        for name in CHECKED_IDS:
-            ids = getattr(inputs, name)
-            if ids is not None and ids.device.type == "cpu" and ids.numel():
-                low, high = torch.aminmax(ids)
-                check_ids(self.config, name, int(low), int(high))
+    def init_weights(self, parts: Iterable[str] | None = None) -> None:
+        """Draw arrays anew: normal cut at two standard deviations, norms one, biases and the pad row zero.
 
-    def init_weights(self) -> None:
-        """Draw every array anew: normal cut at two standard deviations, norms one, biases and the pad row zero."""
+        Args:
+            parts: Parts of the parameter table; all that this model has when None.
+        """
         std = self.config.initializer_range
         with torch.no_grad():
-            for p in (p for p in self.parameter_table.values() if p.tied_to is None):
+            for p in self.own_parameters(parts):
                 value = self.leaf(p).value
                 if p.decay:
                     nn.init.trunc_normal_(value, std=std, a=-2 * std, b=2 * std)
@@ -70,11 +66,6 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
                     value.fill_(float(p.kind is Kind.NORM and p.leaf == "weight"))
             if self.config.pad_token_id is not None:
                 self.get_input_embeddings().weight[self.config.pad_token_id] = 0.0
-
-    @property
-    def base_model(self) -> nn.Module:
-        """The encoder."""
-        return getattr(self, self.base_model_prefix, self)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The word embeddings."""
@@ -84,6 +75,12 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
         """The masked-LM decoder, whose weight is that of the word embeddings; None for a head without one."""
         predictions = getattr(self, "predictions", None)
         return None if predictions is None else predictions.decoder
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Take other word embeddings of the same shape; the masked-LM decoder follows."""
+        check_embeddings(self.config, value.weight)
+        self.base_model.embeddings.word_embeddings = value
+        self.tie_weights()
 
     def tie_weights(self) -> None:
         """Give the decoder the word embeddings' weight and the head's bias."""
@@ -101,7 +98,7 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
         """What the parameters are stored and computed in."""
         return next(self.parameters()).dtype
 
-    # -- the four hooks ------------------------------------------------------------------------------------------
+    # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
@@ -114,10 +111,35 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
         with torch.no_grad():
             leaf.value.copy_(from_numpy(array))
 
+    def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nn.Embedding:
+        old, rows = self.get_input_embeddings(), len(words)
+        how = {"device": self.device, "dtype": self.dtype}
+        table = nn.Embedding(*words.shape, padding_idx=config.pad_token_id, _weight=from_numpy(words).to(**how))
+        self.base_model.embeddings.word_embeddings = table.requires_grad_(old.weight.requires_grad)
+        if bias is not None:
+            trained = self.predictions.bias.requires_grad
+            self.predictions.bias = nn.Parameter(from_numpy(bias).to(**how), requires_grad=trained)
+            self.predictions.decoder.out_features = rows
+        self._set_config(config)
+        self.tie_weights()
+        return table
+
     def _finish(self, device: Any) -> Self:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else None
         return (self if device is None else self.to(device)).eval()
+
+    def _known(self, array: Tensor) -> np.ndarray | None:
+        eager = array.device.type == "cpu" and not torch.compiler.is_compiling()
+        return array.numpy() if eager else None
+
+    def _is_trainable(self, leaf: Leaf) -> bool:
+        return leaf.value.requires_grad
+
+    def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
+        leaves = [self.leaf(p).value for p in parameters]
+        found = torch.autograd.grad(self(**inputs, return_dict=True).loss, leaves, allow_unused=True)
+        return [None if gradient is None else to_numpy(gradient) for gradient in found]
 
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         with torch.inference_mode():

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from albert_core.config import AlbertConfig
-from albert_core.numerics import activation, masked_score
-from albert_core.signature import Inputs, dtype_name
+from albert_core.input_checks import dtype_name
+from albert_core.numerics import activation, kept_heads, masked_score
+from albert_core.signature import Inputs
 
 _XP = SimpleNamespace(
     abs=torch.abs,
@@ -189,6 +191,7 @@ class AlbertTransformer(nn.Module):
         self.embedding_hidden_mapping_in = nn.Linear(config.embedding_size, config.hidden_size)
         self.albert_layer_groups = nn.ModuleList(AlbertLayerGroup(config) for _ in range(config.num_hidden_groups))
         self.group_of = [config.group_of(layer) for layer in range(config.num_hidden_layers)]
+        self.checkpointing: str | None = None
 
     def forward(
         self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool
@@ -198,10 +201,16 @@ class AlbertTransformer(nn.Module):
         hidden_states, attentions = [x], []
         for layer, g in enumerate(self.group_of):
             row = None if head_mask is None else head_mask[layer]
-            x, probabilities = self.albert_layer_groups[g](x, bias, row, packs[g], fused)
+            x, probabilities = self._run_group(self.albert_layer_groups[g], x, bias, row, packs[g], fused)
             hidden_states.append(x)
             attentions.extend(probabilities)
         return x, hidden_states, attentions
+
+    def _run_group(self, group: AlbertLayerGroup, *args: Any) -> tuple[Tensor, list[Tensor | None]]:
+        """Apply a group; with checkpointing backward will do it again rather than keep what is inside."""
+        if self.checkpointing is None or not torch.is_grad_enabled():
+            return group(*args)
+        return checkpoint(group, *args, use_reentrant=False)
 
 
 class AlbertMLMHead(nn.Module):
@@ -255,6 +264,10 @@ def loses_gradients(mask: Tensor | None) -> bool:
     return bool((mask == 0).all(-1).any())
 
 
-def head_mask_rows(config: AlbertConfig, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """One row of factors per virtual layer, [L, N]."""
-    return None if mask is None else mask.to(dtype).expand(config.num_hidden_layers, -1)
+def head_mask_rows(config: AlbertConfig, mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
+    kept = kept_heads(config)
+    if kept is not None:
+        kept = torch.tensor(kept, dtype=like.dtype, device=like.device)
+        mask = kept if mask is None else kept * mask
+    return None if mask is None else mask.to(like.dtype).expand(config.num_hidden_layers, -1)

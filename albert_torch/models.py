@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from torch import nn
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
 
 from albert_core import heads
 from albert_core.config import AlbertConfig
-from albert_core.outputs import AlbertForPreTrainingOutput, BaseModelOutputWithPooling, MaskedLMOutput
-from albert_core.signature import Inputs
+from albert_core.outputs import (
+    AlbertForPreTrainingOutput,
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from albert_core.signature import Inputs, flat_choices
 from albert_torch.base import AlbertPreTrainedModel
 from albert_torch.layers import (
     AlbertEmbeddings,
@@ -18,7 +29,9 @@ from albert_torch.layers import (
     head_mask_rows,
     loses_gradients,
 )
-from albert_torch.losses import cross_entropy
+from albert_torch.losses import cross_entropy, sequence_loss, span_loss
+
+_XP = SimpleNamespace(shape=lambda x: x.shape, reshape=torch.reshape, broadcast_to=torch.broadcast_to)
 
 
 class AlbertModel(heads.Model, AlbertPreTrainedModel):
@@ -32,10 +45,9 @@ class AlbertModel(heads.Model, AlbertPreTrainedModel):
         self.init_weights()
 
     def compute(self, inputs: Inputs) -> BaseModelOutputWithPooling:
-        self._check_ids(inputs)
         x = self.embeddings(inputs)  # [B, S, E]
         bias = attention_bias(inputs.attention_mask, x.dtype)
-        rows = head_mask_rows(self.config, inputs.head_mask, x.dtype)
+        rows = head_mask_rows(self.config, inputs.head_mask, x)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
         fused = fused and not loses_gradients(inputs.attention_mask)
         x, hidden_states, attentions = self.encoder(x, bias, rows, fused)
@@ -47,34 +59,93 @@ class AlbertModel(heads.Model, AlbertPreTrainedModel):
         )
 
 
-class AlbertForPreTraining(heads.ForPreTraining, AlbertPreTrainedModel):
+class AlbertHeadModel(AlbertPreTrainedModel):
     def __init__(self, config: AlbertConfig, attn_implementation: str | None = None) -> None:
         super().__init__(config, attn_implementation)
-        self.albert = AlbertModel(config, attn_implementation=attn_implementation)
+        self.albert = AlbertModel(config, self.pooling, attn_implementation)
+        self.build_head(config)
+        self.init_weights(self.parts)
+        self.tie_weights()
+
+    def build_head(self, config: AlbertConfig) -> None:
+        """Make the modules beside the encoder."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+
+class AlbertForPreTraining(heads.ForPreTraining, AlbertHeadModel):
+    def build_head(self, config: AlbertConfig) -> None:
         self.predictions = AlbertMLMHead(config)
         self.sop_classifier = AlbertSOPHead(config)
-        self.init_weights()
-        self.tie_weights()
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions)
-        order = self.sop_classifier(encoded.pooler_output)
+        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions)  # [B, P, V]
+        order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
         return AlbertForPreTrainingOutput(loss, logits, order, encoded.hidden_states, encoded.attentions)
 
 
-class AlbertForMaskedLM(heads.ForMaskedLM, AlbertPreTrainedModel):
-    def __init__(self, config: AlbertConfig, attn_implementation: str | None = None) -> None:
-        super().__init__(config, attn_implementation)
-        self.albert = AlbertModel(config, add_pooling_layer=False, attn_implementation=attn_implementation)
+class AlbertForMaskedLM(heads.ForMaskedLM, AlbertHeadModel):
+    def build_head(self, config: AlbertConfig) -> None:
         self.predictions = AlbertMLMHead(config)
-        self.init_weights()
-        self.tie_weights()
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
         encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions)
+        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions)  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class AlbertForSequenceClassification(heads.ForSequenceClassification, AlbertHeadModel):
+    def build_head(self, config: AlbertConfig) -> None:
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
+        loss = sequence_loss(self.config, logits, inputs.labels)
+        return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class AlbertForMultipleChoice(heads.ForMultipleChoice, AlbertHeadModel):
+    def build_head(self, config: AlbertConfig) -> None:
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+
+    def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
+        encoded = self.albert(**flat_choices(_XP, inputs).for_encoder())
+        scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
+        logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
+        loss = cross_entropy(logits, inputs.labels)
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class AlbertForTokenClassification(heads.ForTokenClassification, AlbertHeadModel):
+    def build_head(self, config: AlbertConfig) -> None:
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def compute(self, inputs: Inputs) -> TokenClassifierOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
+        loss = cross_entropy(logits, inputs.labels)
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class AlbertForQuestionAnswering(heads.ForQuestionAnswering, AlbertHeadModel):
+    def build_head(self, config: AlbertConfig) -> None:
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+
+    def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
+        encoded = self.albert(**inputs.for_encoder())
+        start, end = _ends(self.qa_outputs(encoded.last_hidden_state))  # [B, S] each
+        loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
+        return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)
+
+
+def _ends(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Both ends' scores, contiguous, [B, S] each."""
+    start, end = scores.movedim(-1, 0).contiguous()
+    return start, end

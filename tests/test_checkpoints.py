@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GROUPS, TINY, Adapter, assert_close, batch
+from conftest import Adapter, assert_close
 
 from albert_core import reference
 from albert_core.config import AlbertConfig
@@ -24,6 +24,7 @@ from albert_core.errors import (
 )
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
+from albert_core.parity_suite import GROUPS, TINY, batch
 from albert_core.safetensors_file import save_safetensors
 
 WEIGHTS = "model.safetensors"
@@ -148,7 +149,7 @@ BROKEN = {
         UnexpectedKeys,
         "albert_layer_groups.4",
     ),
-    "shape": (lambda s: s.update({KEY: s[KEY][:5]}), ShapeMismatch, r"expected \[12, 12\], got \[5, 12\]"),
+    "shape": (lambda s: s.update({KEY: s[KEY][:5]}), ShapeMismatch, r"expected \[15, 15\], got \[5, 15\]"),
     "transposed": (
         lambda s: s.update({"albert.encoder.embedding_hidden_mapping_in.weight": s[WORDS][:6].repeat(2, 1)}),
         ShapeMismatch,
@@ -189,10 +190,10 @@ def test_a_bad_checkpoint_is_one_error_and_changes_nothing(backend: Adapter, fau
 def test_ignore_mismatched_sizes_is_for_heads_only(backend: Adapter, tmp_path: Path) -> None:
     config = AlbertConfig(**TINY)
     state = {n: v for n, v in state_of(config, "float32").items() if "decoder" not in n}
-    state["sop_classifier.classifier.weight"] = np.zeros((3, 12), np.float32)
+    state["sop_classifier.classifier.weight"] = np.zeros((3, 15), np.float32)
     folder = saved(tmp_path / "m", config, state)
     _, report = backend.cls(HEAD).from_pretrained(folder, ignore_mismatched_sizes=True, output_loading_info=True)
-    assert report["mismatched_keys"] == [("sop_classifier.classifier.weight", (3, 12), (2, 12))]
+    assert report["mismatched_keys"] == [("sop_classifier.classifier.weight", (3, 15), (2, 15))]
     state[KEY] = state[KEY][:5]
     with pytest.raises(ShapeMismatch, match=r"attention\.key"):
         backend.cls(HEAD).from_pretrained(saved(tmp_path / "n", config, state), ignore_mismatched_sizes=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY, Adapter
+from conftest import Adapter
 
 from albert_core.config import AlbertConfig
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
+from albert_core.parity_suite import TINY
 
 RATE = 0.25
 LAYER = "albert.encoder.albert_layer_groups.0.albert_layers.0."

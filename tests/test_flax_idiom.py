@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import TINY
 from flax import nnx
 
 from albert_core.config import AlbertConfig
 from albert_core.outputs import MaskedLMOutput
+from albert_core.parity_suite import TINY
 from albert_flax.models import FlaxAlbertForMaskedLM, FlaxAlbertForPreTraining, FlaxAlbertModel
 
 HEADS = (FlaxAlbertModel, FlaxAlbertForPreTraining, FlaxAlbertForMaskedLM)
@@ -102,7 +102,7 @@ def test_shapes_without_arrays() -> None:
     abstract = nnx.eval_shape(lambda: FlaxAlbertForMaskedLM(make_config(num_hidden_groups=3)))
     kernel = abstract.albert.encoder.albert_layer_groups[2].albert_layers[0].ffn.kernel
     assert isinstance(kernel.get_value(), jax.ShapeDtypeStruct)
-    assert kernel.shape == (12, 20)
+    assert kernel.shape == (15, 20)
 
 
 def test_float64_needs_x64() -> None:
@@ -331,7 +331,7 @@ def test_an_adapter_acts_and_gets_its_gradient() -> None:
     model = make_model()
     plain = model(IDS).logits
     attention = first_attention(model)
-    attention.query = nnx.LoRA(12, 2, 12, base_module=attention.query, rngs=nnx.Rngs(1))
+    attention.query = nnx.LoRA(15, 2, 15, base_module=attention.query, rngs=nnx.Rngs(1))
     assert attention.packed() is None
     close(model(IDS).logits, plain)  # an adapter starts at zero
     attention.query.lora_b[...] = jnp.ones_like(attention.query.lora_b[...])

@@ -7,17 +7,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import GROUPS, TINY, Adapter
+from conftest import Adapter
 
 from albert_core.backends import BACKENDS
 from albert_core.config import AlbertConfig
+from albert_core.heads import HEADS, forward_doc
+from albert_core.parity_suite import GROUPS, TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 MIRRORED = ("base.py", "layers.py", "losses.py", "models.py")
 # What a framework's own idiom adds; everything else is common. A name here must exist, see the last test.
 OWN = {
     "torch": {"AlbertMLMHead.decoder"},
-    "tf": {"WordInitializer.pad", "AlbertAttention.reach", "AlbertEmbeddings.pad"},
+    "tf": {"WordInitializer.pad", "_Drawn.seed", "AlbertAttention.reach", "AlbertEmbeddings.pad"},
     "flax": {"AlbertEmbeddings.padding_idx", "AlbertTransformer.dropout_keys"},
 }
 KERAS_STATE = "built"  # how a Keras layer says that its variables exist
@@ -30,9 +32,9 @@ def classes(backend: str, file: str) -> dict[str, ast.ClassDef]:
 
 
 def attributes(node: ast.ClassDef) -> list[str]:
-    """Names assigned to self in __init__, in order."""
+    """Names assigned to self where a class makes its modules, in order."""
     found = []
-    for method in (m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"):
+    for method in (m for m in node.body if isinstance(m, ast.FunctionDef) and m.name in ("__init__", "build_head")):
         for target in (n for n in ast.walk(method) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)):
             if isinstance(target.value, ast.Name) and target.value.id == "self":
                 found.append(target.attr)
@@ -58,7 +60,7 @@ def test_the_same_attributes(file: str) -> None:
         assert modules(one, file) == modules(other, file)
 
 
-@pytest.mark.parametrize("head", ["AlbertModel", "AlbertForPreTraining", "AlbertForMaskedLM"])
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("groups", GROUPS)
 def test_every_parameter_is_found_by_its_canonical_path(backend: Adapter, head: str, groups: str) -> None:
     config = AlbertConfig(**TINY, **GROUPS[groups], position_embedding_type="relative_key")
@@ -69,10 +71,8 @@ def test_every_parameter_is_found_by_its_canonical_path(backend: Adapter, head: 
     assert len(leaves) == sum(p.tied_to is None for p in model.parameter_table.values())
 
 
-@pytest.mark.parametrize("head", ["AlbertModel", "AlbertForPreTraining", "AlbertForMaskedLM"])
+@pytest.mark.parametrize("head", HEADS)
 def test_documentation_comes_from_the_core(backend: Adapter, head: str) -> None:
-    from albert_core.heads import HEADS, forward_doc
-
     cls = backend.cls(head)
     forward = {"torch": "forward", "tf": "call", "flax": "__call__"}[backend.name]
     assert cls.__doc__ == HEADS[head].about
@@ -83,3 +83,24 @@ def test_the_exceptions_exist() -> None:
     for backend, names in OWN.items():
         present = {f"{n}.{a}" for file in MIRRORED for n, c in classes(backend, file).items() for a in attributes(c)}
         assert names <= present
+
+
+def methods(node: ast.ClassDef) -> list[str]:
+    return [m.name for m in node.body if isinstance(m, ast.FunctionDef)]
+
+
+def test_no_forward_of_a_head_is_long() -> None:
+    for backend in BACKENDS:
+        for name, node in classes(backend, "models.py").items():
+            for m in (m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "compute"):
+                assert m.end_lineno - m.lineno + 1 <= 15, f"{backend} {name}"
+
+
+def test_every_public_class_of_the_heads_is_there(backend: Adapter) -> None:
+    prefix = BACKENDS[backend.name].prefix
+    for name, head in HEADS.items():
+        cls = backend.cls(name)
+        auto = "Auto" + (name.replace("Albert", "Model") if name != "AlbertModel" else "Model")
+        assert issubclass(cls, head)
+        assert getattr(backend.package, prefix + auto) is cls
+        assert getattr(backend.package, prefix + head.output_class.__name__) is head.output_class

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import GROUPS, TINY
 
 from albert_core.config import PRESETS, AlbertConfig
 from albert_core.heads import HEADS
 from albert_core.parameters import Kind, count, encoder_size, initial_state, parameter_table, part_of, truncated_normal
+from albert_core.parity_suite import GROUPS, TINY
 
 # facts of the published models: encoder with pooler, masked-LM head, sentence-order head
 PUBLISHED = {

@@ -10,24 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import (
-    GATE,
-    GROUPS,
-    TINY,
-    UNIT_ROUNDOFF_FLOAT32,
-    Adapter,
-    assert_close,
-    assert_gradients_close,
-    batch,
-    oracle_gradients,
-    rho,
-)
+from conftest import UNIT_ROUNDOFF_FLOAT32, Adapter, assert_close, assert_gradients_close
 
 from albert_core import reference
 from albert_core.config import POSITION_EMBEDDING_TYPES, PRESETS, AlbertConfig
 from albert_core.dtypes import DTYPES
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
+from albert_core.parity import GATE, reference_gradients, rho
+from albert_core.parity_suite import GROUPS, TINY, batch
 
 STATES = {"output_hidden_states": True, "output_attentions": True}
 
@@ -173,7 +164,7 @@ def _gradient_case(head: str, groups: str, positions: str) -> tuple[Any, ...]:
     if head == "AlbertForPreTraining":
         inputs["sentence_order_label"] = np.array([0, 1, 0])
     inputs["input_ids"][0, 1] = config.pad_token_id  # the pad row gets no gradient from here
-    return config, state, inputs, oracle_gradients(config, state, inputs, head)
+    return config, state, inputs, reference_gradients(config, state, inputs, head)
 
 
 def _check_gradients(backend: Adapter, head: str, groups: str, positions: str, dtype: str, attention: str) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GATE, assert_close, assert_gradients_close, oracle_gradients, rho
+from conftest import assert_close, assert_gradients_close
 
 from albert_core import reference
 from albert_core.config import AlbertConfig
 from albert_core.heads import HEADS
 from albert_core.parameters import PREFIX, parameter_table
+from albert_core.parity import GATE, reference_gradients, rho
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 from cases import CASES, Case, make_inputs, read_golden
@@ -63,7 +64,7 @@ def test_forward(case: Case) -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if c.has_loss], ids=lambda case: case.name)
 def test_gradients(case: Case) -> None:
     config, state, inputs, _ = prepared(case)
-    found = oracle_gradients(config, state, inputs, case.head)
+    found = reference_gradients(config, state, inputs, case.head)
     stored = {
         canonical(n.removeprefix("grad."), case.head): v for n, v in read_golden(case).items() if n.startswith("grad.")
     }

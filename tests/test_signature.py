@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import TINY
 
 from albert_core.config import AlbertConfig
 from albert_core.heads import HEADS, forward_doc
-from albert_core.signature import INPUTS, check_ids, dummy_batch
+from albert_core.parity_suite import TINY
+from albert_core.signature import INPUTS, dummy_batch, problem_type
 
 CONFIG = AlbertConfig(**TINY)
 IDS = np.zeros((2, 5), dtype=np.int64)
@@ -54,7 +54,7 @@ def _bind(head: str, *args: object, **kwargs: object) -> object:
         (
             "AlbertForSequenceClassification",
             {"input_ids": IDS, "labels": np.zeros((2, 3))},
-            r"labels: .*\[B=2\] or \[B=2, K=2\]",
+            r"labels: expected shape \[B=2, K=2\], got \[2, 3\]",
         ),
         (
             "AlbertForQuestionAnswering",
@@ -101,10 +101,75 @@ def test_a_mask_without_a_choice_axis_fits_multiple_choice() -> None:
     ).attention_mask.shape == (2, 5)
 
 
-@pytest.mark.parametrize(("low", "high", "shown"), [(-1, 3, "-1"), (0, 37, "37")])
-def test_ids_outside_the_vocabulary(low: int, high: int, shown: str) -> None:
-    with pytest.raises(ValueError, match=f"input_ids: expected ids from 0 to 36 .*got {shown}"):
-        check_ids(CONFIG, "input_ids", low, high)
+@pytest.mark.parametrize(
+    ("head", "given", "message"),
+    [
+        ("AlbertModel", {"input_ids": [[0, -1]]}, r"input_ids: expected ids from 0 to 36 \(vocab_size = 37\), got -1"),
+        ("AlbertModel", {"input_ids": [[0, 37]]}, "input_ids: .*got 37"),
+        ("AlbertModel", {"input_ids": [[0, 1]], "token_type_ids": [[0, 2]]}, "token_type_ids: .*type_vocab_size = 2"),
+        ("AlbertModel", {"input_ids": [[0, 1]], "position_ids": [[0, 16]]}, "max_position_embeddings = 16"),
+        ("AlbertForMaskedLM", {"input_ids": [[0, 1]], "labels": [[-100, 37]]}, "labels: .*37.* or -100, got 37"),
+        (
+            "AlbertForPreTraining",
+            {"input_ids": [[0, 1]], "sentence_order_label": [2]},
+            r"sentence_order_label: expected labels from 0 to 1 \(orders = 2\) or -100, got 2",
+        ),
+        ("AlbertForTokenClassification", {"input_ids": [[0, 1]], "labels": [[0, 2]]}, "labels: .*num_labels = 2"),
+        ("AlbertForSequenceClassification", {"input_ids": [[0, 1]], "labels": [-1]}, "labels: .*got -1"),
+        (
+            "AlbertForMultipleChoice",
+            {"input_ids": [[[0], [1], [2]]], "labels": [3]},
+            r"labels: .*\(choices = 3\).*got 3",
+        ),
+    ],
+)
+def test_an_index_outside_its_table_is_named(head: str, given: dict, message: str) -> None:
+    arrays = {name: np.array(value) for name, value in given.items()}
+    with pytest.raises(ValueError, match=message):
+        HEADS[head].signature.check_ids(CONFIG, _bind(head, **arrays), np.asarray)
+
+
+def test_ignored_labels_values_and_unknown_values_are_let_through() -> None:
+    ids = np.array([[0, 1]])
+    check = HEADS["AlbertForTokenClassification"].signature.check_ids
+    check(CONFIG, _bind("AlbertForTokenClassification", input_ids=ids, labels=np.array([[-100, 1]])), np.asarray)
+    check(CONFIG, _bind("AlbertForTokenClassification", input_ids=ids + 99), lambda array: None)
+    regression = CONFIG.replace(num_labels=1)
+    sequence = HEADS["AlbertForSequenceClassification"].signature
+    sequence.check_ids(regression, sequence.bind(regression, (ids,), {"labels": np.array([7])}), np.asarray)
+
+
+@pytest.mark.parametrize(
+    ("config", "labels", "kind"),
+    [
+        ({}, np.zeros(2, np.int64), "single_label_classification"),
+        ({}, np.zeros((2, 2), np.float32), "multi_label_classification"),
+        ({"num_labels": 1}, np.zeros(2, np.int64), "regression of one value"),
+        ({"problem_type": "regression"}, np.zeros((2, 2), np.int64), "regression"),
+        ({"problem_type": "regression", "num_labels": 1}, np.zeros((2, 1)), "regression of one value"),
+        ({"problem_type": "multi_label_classification"}, np.zeros((2, 2), np.int64), "multi_label_classification"),
+    ],
+)
+def test_the_problem_type_is_inferred_and_never_written(config: dict, labels: np.ndarray, kind: str) -> None:
+    made = CONFIG.replace(**config)
+    before = made.to_dict()
+    bound = HEADS["AlbertForSequenceClassification"].signature.bind(made, (IDS,), {"labels": labels})
+    assert problem_type(made, bound.labels) == kind
+    assert made.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("config", "labels", "wanted"),
+    [
+        ({}, np.zeros((2, 2), np.int64), r"\[B=2\] or \[B=2, 1\]"),
+        ({}, np.zeros(2), r"\[B=2, K=2\]"),
+        ({"problem_type": "regression"}, np.zeros(2), r"\[B=2, K=2\]"),
+        ({"num_labels": 1}, np.zeros((2, 2)), r"\[B=2\] or \[B=2, 1\]"),
+    ],
+)
+def test_the_shape_of_labels_follows_the_problem_type(config: dict, labels: np.ndarray, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"labels: expected shape {wanted}, got"):
+        HEADS["AlbertForSequenceClassification"].signature.bind(CONFIG.replace(**config), (IDS,), {"labels": labels})
 
 
 @pytest.mark.parametrize("head", HEADS)

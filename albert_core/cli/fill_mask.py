@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_core.cli.options import fill_mask_options, load_quietly, model_options, read_texts
+from albert_core.cli.options import device_of, fill_mask_options, load_quietly, model_options, read_texts
 
 __all__ = ["command", "fill_mask"]
 
@@ -55,16 +55,12 @@ def fill_mask(
     results, name = {}, ""
     for each in names:
         load_quietly(each)
-        task = pipeline("fill-mask", model, backend=each, device=_device(device), dtype=dtype)
+        task = pipeline("fill-mask", model, backend=each, device=device_of(device), dtype=dtype)
         results[task.model.framework], name = task(texts, top_k=top_k, targets=words), task.name
     if as_json:
         click.echo(json.dumps(_document(name, texts, results), ensure_ascii=False))
     else:
         _show(name, texts, results)
-
-
-def _device(device: str | None) -> str | int | None:
-    return int(device) if device is not None and device.isdigit() else device
 
 
 def _masks(result: list[Any]) -> list[list[dict[str, Any]]]:

@@ -13,7 +13,7 @@ import click
 
 from albert_core.backends import BACKENDS, load
 
-__all__ = ["fill_mask_options", "load_quietly", "model_options", "read_texts"]
+__all__ = ["device_of", "fill_mask_options", "load_quietly", "model_options", "read_texts"]
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +43,11 @@ def fill_mask_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def device_of(device: str | None) -> str | int | None:
+    """A device as models take it: "0" is the number 0."""
+    return int(device) if device is not None and device.isdigit() else device
 
 
 def load_quietly(backend: str | None) -> None:

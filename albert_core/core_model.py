@@ -1,0 +1,138 @@
+"""What core knows of a living model: its arrays by canonical name, and the hooks that a backend supplies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from albert_core.config import AlbertConfig
+from albert_core.heads import Head
+from albert_core.outputs import ModelOutput
+from albert_core.parameters import PREFIX, Kind, Parameter, parameter_table
+from albert_core.signature import Inputs
+from albert_core.walker import LAYOUTS, Leaf, find
+
+__all__ = ["CoreModel"]
+
+
+class CoreModel(Head):
+    """Base of the model classes of every backend.
+
+    Attributes:
+        framework: "torch", "tf" or "flax"; names the leaf layout.
+        base_model_prefix: The attribute that holds the encoder.
+    """
+
+    framework: ClassVar[str]
+    base_model_prefix: ClassVar[str] = PREFIX.rstrip(".")
+    config: AlbertConfig
+
+    # -- the hooks -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
+        """A freshly initialised model whose arrays are of `dtype`."""
+        raise TypeError(f"{cls.__name__} is abstract")
+
+    def _get_array(self, leaf: Leaf) -> np.ndarray:
+        """The leaf's values as NumPy, as stored."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
+        """Overwrite the leaf's values; shape and dtype are already right."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> Any:
+        """Take another vocabulary: words [V, E] and the masked-LM bias [V], of a new V.
+
+        Returns:
+            The word embeddings, or a new model where a model of this backend cannot change.
+        """
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _finish(self, device: Any) -> Self:
+        """Move to a device (None: stay) and switch to evaluation mode."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _known(self, array: Any) -> np.ndarray | None:
+        """An array's values, or None where they are not at hand: on a device, or in a program being traced."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _is_trainable(self, leaf: Leaf) -> bool:
+        """Whether training changes the leaf."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
+        """The gradient of the loss for each parameter, as stored; None where the loss does not depend on it."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def run_numpy(self, **inputs: Any) -> ModelOutput:
+        """Run without gradients, from NumPy arrays to NumPy arrays; what pipelines and tests call."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    # -- the encoder -----------------------------------------------------------------------------------------------
+
+    @property
+    def base_model(self) -> Any:
+        """The encoder; the model itself where it is one."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def _has_pooler(self) -> bool:
+        return getattr(self.base_model, "pooler", None) is not None
+
+    def _set_config(self, config: AlbertConfig) -> None:
+        self.config = self.base_model.config = config
+
+    def _check_ids(self, inputs: Inputs) -> None:
+        """Refuse indices outside their tables where that needs no device sync."""
+        self.signature.check_ids(self.config, inputs, self._known)
+
+    # -- arrays by name --------------------------------------------------------------------------------------------
+
+    @property
+    def parameter_table(self) -> dict[str, Parameter]:
+        """The parameters this model holds, tied ones included, by canonical name."""
+        return parameter_table(self.config, self.all_parts(self._has_pooler()))
+
+    def own_parameters(self, parts: Iterable[str] | None = None) -> list[Parameter]:
+        """The parameters without the tied ones, of some parts of the table or of all."""
+        return [p for p in self.parameter_table.values() if p.tied_to is None and (parts is None or p.part in parts)]
+
+    def leaf(self, parameter: Parameter) -> Leaf:
+        """Where this model holds a parameter."""
+        return find(self, parameter, LAYOUTS[self.framework])
+
+    def numpy_state(self) -> dict[str, np.ndarray]:
+        """Every array by canonical name in canonical layout; tied names share one array."""
+        state = {}
+        for p in self.own_parameters():
+            leaf = self.leaf(p)
+            array = self._get_array(leaf)
+            state[p.name] = array.T if leaf.transposed else array
+        return state | {p.name: state[p.tied_to] for p in self.parameter_table.values() if p.tied_to}
+
+    def gradients_numpy(self, **inputs: Any) -> dict[str, np.ndarray]:
+        """Gradients of the loss by canonical name in canonical layout, in the mode that the model is in.
+
+        Args:
+            **inputs: NumPy arrays by input name, labels among them.
+        """
+        parameters, found = self.own_parameters(), {}
+        for p, gradient in zip(parameters, self._gradients(inputs, parameters), strict=True):
+            transposed = self.leaf(p).transposed
+            gradient = np.zeros(p.shape[::-1] if transposed else p.shape) if gradient is None else gradient
+            found[p.name] = gradient.T if transposed else gradient
+        return found
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Number of values; tied ones count once.
+
+        Args:
+            only_trainable: Leave out those that are frozen.
+            exclude_embeddings: Leave out the embedding tables.
+        """
+        wanted = [p for p in self.own_parameters() if not (exclude_embeddings and p.kind is Kind.EMBEDDING)]
+        return sum(math.prod(p.shape) for p in wanted if not only_trainable or self._is_trainable(self.leaf(p)))
