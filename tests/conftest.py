@@ -105,3 +105,13 @@ def assert_gradients_close(got: Mapping[str, np.ndarray], oracle: Mapping[str, n
         scale = scales[name] if scales[name] > 1e-10 * largest else largest
         error = np.sqrt(np.mean(np.square(np.asarray(got[name], np.float64) - expected))) / scale
         assert error <= bound, f"gradient of {name}: rho {error:.3g} > {bound:.3g}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which test caught which mutant, where mutants have run."""
+    passed = terminalreporter.stats.get("passed", [])
+    found = [text for report in passed for name, text in report.user_properties if name == "mutant"]
+    if found:
+        terminalreporter.section(f"{len(found)} mutants, each caught")
+        for text in sorted(found):
+            terminalreporter.write_line(text)

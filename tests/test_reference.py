@@ -5,58 +5,22 @@ The reference itself is the oracle of every other parity test, forward and, thro
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from conftest import assert_close, assert_gradients_close
+from golden_cases import CASES, Case, prepared, stored_fields, stored_gradients
 
 from albert_core import reference
-from albert_core.config import AlbertConfig
-from albert_core.heads import HEADS
-from albert_core.parameters import PREFIX, parameter_table
 from albert_core.parity import GATE, reference_gradients, rho
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from cases import CASES, Case, make_inputs, read_golden
-
 FORWARD = GATE["float64"]["forward"]
-
-
-def canonical(name: str, head: str) -> str:
-    """A stored name with the encoder's prefix, which transformers leaves out in a bare encoder."""
-    return PREFIX + name if head == "AlbertModel" else name
-
-
-def prepared(case: Case) -> tuple[AlbertConfig, dict[str, np.ndarray], dict[str, np.ndarray], bool]:
-    """Config, canonical weights, inputs, and whether there is a pooler."""
-    config = AlbertConfig(**case.config)
-    pooling = HEADS[case.head].pooling and case.add_pooling_layer
-    table = parameter_table(config, HEADS[case.head].all_parts(pooling))
-    drawn = case.state({n: p.shape for n, p in table.items()})
-    return config, drawn, make_inputs(case), pooling
-
-
-def fields(golden: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Stored numbers as output fields, with `hidden_states.0`, ... collected into tuples."""
-    found: dict[str, Any] = {}
-    for name, value in golden.items():
-        field, _, place = name.partition(".")
-        if field == "grad":
-            continue
-        found[field] = (*found.get(field, ()), (int(place), value)) if place else value
-    return {
-        k: tuple(v for _, v in sorted(x, key=lambda e: e[0])) if isinstance(x, tuple) else x for k, x in found.items()
-    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_forward(case: Case) -> None:
     config, state, inputs, pooling = prepared(case)
     got = reference.forward(config, state, inputs, case.head, pooling)
-    expected = fields(read_golden(case))
+    expected = stored_fields(case)
     assert expected, "nothing stored for this case"
     assert_close(got, expected, FORWARD)
 
@@ -65,10 +29,7 @@ def test_forward(case: Case) -> None:
 def test_gradients(case: Case) -> None:
     config, state, inputs, _ = prepared(case)
     found = reference_gradients(config, state, inputs, case.head)
-    stored = {
-        canonical(n.removeprefix("grad."), case.head): v for n, v in read_golden(case).items() if n.startswith("grad.")
-    }
-    assert_gradients_close(found, stored, GATE["float64"]["gradient"])
+    assert_gradients_close(found, stored_gradients(case), GATE["float64"]["gradient"])
 
 
 def test_all_labels_ignored_gives_zero() -> None:

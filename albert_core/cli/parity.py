@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def _worst(rows: Iterator[Measured], together: bool) -> list[Measured]:
     for row in rows:
         row = replace(row, output=_kind(row.output)) if together else row
         key = (row.lane, row.output, row.backend)
-        if key not in found or row.rho / row.gate > found[key].rho / found[key].gate:
+        if key not in found or (row.rho / row.gate, row.rho) > (found[key].rho / found[key].gate, found[key].rho):
             found[key] = row
     return list(found.values())
 
@@ -154,7 +155,7 @@ def _document(model: str | None, settings: list[Setting], rows: list[Measured]) 
         "model": model,
         "heads": sorted({setting.head for setting in settings}),
         "ok": all(row.ok for row in rows),
-        "rows": [{**asdict(row), "ok": row.ok} for row in rows],
+        "rows": [{**asdict(row), "gate": row.gate if math.isfinite(row.gate) else None, "ok": row.ok} for row in rows],
     }
 
 
@@ -173,7 +174,8 @@ def _show(model: str | None, rows: list[Measured], names: list[str]) -> None:
     for lane, output in dict.fromkeys((row.lane, row.output) for row in rows):
         cells = {row.backend: row for row in rows if (row.lane, row.output) == (lane, output)}
         numbers = (text for name in names for text in _cells(cells.get(name)))
-        table.add_row(lane, output, f"{next(iter(cells.values())).gate:.0e}", *numbers)
+        gate = next(iter(cells.values())).gate
+        table.add_row(lane, output, f"{gate:.0e}" if math.isfinite(gate) else "", *numbers)
     Console(soft_wrap=True, width=None if os.isatty(1) else 200).print(table)
 
 
