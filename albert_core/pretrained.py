@@ -89,8 +89,15 @@ class PreTrained(Surgery):
 
     @classmethod
     def from_config(cls, config: AlbertConfig, **options: Any) -> Self:
-        """A freshly initialised model, as the Auto classes of transformers make one."""
-        return cls(config, **options)
+        """A freshly initialised model, as the Auto classes of transformers make one.
+
+        Args:
+            config: Its hyper-parameters.
+            **options: Those of the class; `dtype`, or `torch_dtype`, is what its arrays are stored and computed in.
+        """
+        dtypes = [options.pop(name, None) for name in ("dtype", "torch_dtype")]
+        dtype = next((dtype for dtype in dtypes if dtype is not None), None)
+        return cls(config, **options) if dtype is None else cls._construct(config, dtype_by_name(dtype), **options)
 
     @classmethod
     def from_pretrained(

@@ -113,8 +113,13 @@ INPUTS: tuple[Input, ...] = (
     ),
     Input("inputs_embeds", "float", ("BSE",), "Token embeddings in place of input_ids; their width is embedding_size."),
     Input("labels", "label", (), "What the loss compares with."),
-    Input("start_positions", "int", ("B",), "First piece of each answer; from S on it is ignored, below 0 it means 0."),
-    Input("end_positions", "int", ("B",), "Last piece of each answer; from S on it is ignored, below 0 it means 0."),
+    Input(
+        "start_positions",
+        "int",
+        ("B", "B1"),
+        "First piece of each answer; ignored from S on, 0 below 0.",
+    ),
+    Input("end_positions", "int", ("B", "B1"), "Last piece of each answer; ignored from S on, 0 below 0."),
     Input(
         "sentence_order_label",
         "int",
@@ -271,7 +276,9 @@ class Signature:
             if inputs.masked_positions is not None:
                 return ("BP",), self.label_index
             by_head = (self.label_shapes, self.label_index)
-            return by_head if self.label_index else _PROBLEMS[problem_type(config, inputs.labels)]
+            shapes, index = by_head if self.label_index else _PROBLEMS[problem_type(config, inputs.labels)]
+            alone = "B1" in shapes and inputs.lead.shape[0] == 1  # one label for a batch of one needs no axis
+            return (*shapes, "") if alone else shapes, index
         if self.choices and spec.name in PER_CHOICE:
             leading = tuple("BC" + s[1:] for s in spec.shapes if s[0] == "B")
             return (*leading, *spec.shapes) if spec.name == "attention_mask" else leading, spec.index

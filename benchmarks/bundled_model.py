@@ -20,8 +20,8 @@ from albert_core.hub import BUNDLED_MODEL
 from albert_core.pretraining_data import PretrainingData
 from albert_core.recipes import PretrainingRecipe
 from albert_core.tokenizer import AlbertTokenizer
+from albert_core.training import evaluate
 from albert_torch import AlbertForPreTraining
-from albert_torch.training import evaluate
 
 
 @click.command()

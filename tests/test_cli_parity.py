@@ -30,7 +30,7 @@ def test_the_suite_of_one_head(backend: Adapter) -> None:
     assert document["ok"] is True
     assert document["heads"] == ["AlbertForQuestionAnswering"]
     outputs = {row["output"] for row in document["rows"]}
-    assert outputs == {"hidden states", "attentions", "logits", "losses", "gradients", "all, fused attention"}
+    assert outputs == {"outputs", "outputs, fused attention", "gradients"}
     for row in document["rows"]:
         assert 0 <= row["rho"] <= row["gate"] <= 1e-12
         assert row["largest"] < 1e-12

@@ -94,6 +94,7 @@ def _checkpoint(
     """The checkpoint's weights, and its tokenizer's batch of the texts."""
     from albert_core.config import AlbertConfig
     from albert_core.heads import HEADS
+    from albert_core.parity import precision
     from albert_core.parity_suite import Setting, empty_row, labels_for, with_choices
     from albert_core.tokenizer import AutoTokenizer
 
@@ -103,7 +104,9 @@ def _checkpoint(
     if head not in HEADS:
         raise click.UsageError(f"--head: expected one of {', '.join(HEADS)}, got {head!r}")
     cls = getattr(load(backend), BACKENDS[backend].prefix + head)
-    loaded = cls.from_pretrained(model, dtype="float32")
+    with precision(backend, "float64"):  # whatever dtype the checkpoint has
+        loaded = cls.from_pretrained(model)
+        state = loaded.numpy_state()
     tokenizer = AutoTokenizer.from_pretrained(model)
     lines = list(TEXTS) if not texts and file is None else read_texts(texts, file)
     longest = min(LONGEST, config.max_position_embeddings)
@@ -111,7 +114,7 @@ def _checkpoint(
     inputs = empty_row({name: encoded[name] for name in ("input_ids", "attention_mask", "token_type_ids")})
     inputs = with_choices(inputs) if HEADS[head].signature.choices else inputs
     labels = labels_for(loaded.config, head, inputs)
-    yield Setting(head, loaded.config, loaded.numpy_state(), {**inputs, **labels})
+    yield Setting(head, loaded.config, state, {**inputs, **labels})
 
 
 def _measured(
@@ -143,11 +146,8 @@ def _worst(rows: Iterator[Measured], together: bool) -> list[Measured]:
 
 def _kind(output: str) -> str:
     if output.endswith("(fused)"):
-        return "all, fused attention"
-    if output.endswith("logits"):
-        return "logits"
-    return {"last_hidden_state": "hidden states", "pooler_output": "hidden states", "hidden_states": "hidden states",
-            "loss": "losses"}.get(output, output)  # fmt: skip
+        return "outputs, fused attention"
+    return output if output == "gradients" else "outputs"
 
 
 def _document(model: str | None, settings: list[Setting], rows: list[Measured]) -> dict[str, Any]:
@@ -155,8 +155,13 @@ def _document(model: str | None, settings: list[Setting], rows: list[Measured]) 
         "model": model,
         "heads": sorted({setting.head for setting in settings}),
         "ok": all(row.ok for row in rows),
-        "rows": [{**asdict(row), "gate": row.gate if math.isfinite(row.gate) else None, "ok": row.ok} for row in rows],
+        "rows": [{**_finite(asdict(row)), "ok": row.ok} for row in rows],
     }
+
+
+def _finite(facts: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no infinity: no gate, or a number that overflowed, is null."""
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in facts.items()}
 
 
 def _show(model: str | None, rows: list[Measured], names: list[str]) -> None:

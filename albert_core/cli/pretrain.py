@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import sys
@@ -12,11 +13,14 @@ from typing import Any
 
 import click
 
+from albert_core.backends import BACKENDS, installed, load
+from albert_core.cli.options import device_of, load_quietly
 from albert_core.cli.progress import lines
 from albert_core.errors import FormatError, NotFound
 
 __all__ = ["command", "read_recipe"]
 
+HEAD = "AlbertForPreTraining"
 HELD_OUT_MASKING = 0.15  # the paper's, whatever the training masks, so that runs compare
 
 
@@ -27,7 +31,11 @@ HELD_OUT_MASKING = 0.15  # the paper's, whatever the training masks, so that run
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--held-out", type=click.Path(path_type=Path), multiple=True, help="Text to measure on; may be repeated.")
 @click.option("--max-seconds", type=float, help="Stop after this long.")
-@click.option("--device", help='Where to train.  [default: "cuda" if there is one]')
+@click.option("--backend", type=click.Choice([*BACKENDS]), help="[default: the first one installed]")
+@click.option("--device", help="Where to train.  [default: the framework's choice]")
+@click.option("--set", "changes", multiple=True, help="KEY=VALUE of the recipe, over the file's; may be repeated.")
+@click.option("--accumulation", type=click.IntRange(min=1), default=1, help="Parts that a batch is computed in.")
+@click.option("--checkpointing", is_flag=True, help="Compute layers again in backward, to need less memory.")
 @click.option("--autocast", type=click.Choice(["bfloat16", "float16"]), help="Matrix products in this dtype.")
 @click.option("--informed-start", is_flag=True, help="Begin with weights drawn from the text; see informed_start.")
 @click.option("--every", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps between checkpoints.")
@@ -56,7 +64,11 @@ def pretrain_files(
     output: Path,
     held_out: tuple[Path, ...] = (),
     max_seconds: float | None = None,
+    backend: str | None = None,
     device: str | None = None,
+    changes: tuple[str, ...] = (),
+    accumulation: int = 1,
+    checkpointing: bool = False,
     autocast: str | None = None,
     informed_start: bool = False,
     every: int = 1000,
@@ -65,20 +77,24 @@ def pretrain_files(
     """What the command does.
 
     Raises:
-        BackendMissing: PyTorch is not installed.
+        BackendMissing: No framework is installed, or not the one asked for.
         FormatError: The recipe is no TOML, or has a table or key it should not have.
+        ValueError: A value of the recipe is out of range, or a change of it is no KEY=VALUE.
         AlbertError: A text, the vocabulary or a checkpoint cannot be read.
     """
     from albert_core.config import AlbertConfig
     from albert_core.corpus import TokenizedCorpus, Vocabulary
+    from albert_core.heads import HEADS
     from albert_core.informed_start import informed_state
     from albert_core.pretraining_data import PretrainingData
     from albert_core.tokenizer import AlbertTokenizer
+    from albert_core.training import pretrain
+    from albert_core.training_state import newest_checkpoint
 
-    model, settings = read_recipe(recipe)
-    from albert_torch import AlbertForPreTraining
-    from albert_torch.training import newest_checkpoint, pretrain
-
+    model, settings = read_recipe(recipe, changes)
+    name = backend or next(iter(installed()), "torch")
+    load_quietly(name)
+    cls = getattr(load(name), BACKENDS[name].prefix + HEAD)
     engine = AlbertTokenizer.from_pretrained(tokenizer)
     vocabulary = Vocabulary.of(engine)
     config = AlbertConfig(vocab_size=len(engine), **model)
@@ -88,19 +104,21 @@ def pretrain_files(
 
     texts, initial = data(files), None
     if informed_start:
-        parts = AlbertForPreTraining.all_parts()
+        parts = HEADS[HEAD].all_parts()
         initial = informed_state(config, texts.corpus, parts, settings.seed, ordinary=vocabulary.ordinary)
+    kind = importlib.import_module(f"{BACKENDS[name].package}.training").Trainer
+    trainer = kind(config, settings, device=device_of(device), autocast=autocast)
+    if checkpointing:
+        trainer.model.gradient_checkpointing_enable()
     with lines() as progress:
         state = pretrain(
-            config,
-            settings,
+            trainer,
             texts,
             output,
             evaluation=data(list(held_out), masking_probability=HELD_OUT_MASKING) if held_out else None,
             initial=initial,
             max_seconds=max_seconds,
-            device=device,
-            autocast=autocast,
+            accumulation=accumulation,
             evaluate_every=every,
             save_every=every,
             progress=progress,
@@ -108,16 +126,21 @@ def pretrain_files(
     best = output / "best"
     source = best if best.exists() else newest_checkpoint(output)
     assert source is not None, "pretrain leaves a checkpoint"
-    trained = AlbertForPreTraining.from_pretrained(source, dtype=save_dtype)
+    trained = cls.from_pretrained(source, dtype=save_dtype)
     trained.save_pretrained(output / "model")
     engine.save_pretrained(output / "model")
     return {"model": str(output / "model"), **asdict(state)}
 
 
-def read_recipe(path: Path) -> tuple[dict[str, Any], Any]:
+def read_recipe(path: Path, changes: tuple[str, ...] = ()) -> tuple[dict[str, Any], Any]:
     """The [model] table as keywords of AlbertConfig, and the [recipe] table as a PretrainingRecipe.
 
+    Args:
+        path: The TOML file.
+        changes: "key=value" each, with a value as TOML writes it; these win over the [recipe] table.
+
     Raises:
+        ValueError: A change is no "key=value".
         NotFound: There is no such file.
         FormatError: It is no TOML, or a table or key is unknown.
     """
@@ -132,6 +155,13 @@ def read_recipe(path: Path) -> tuple[dict[str, Any], Any]:
     if unknown := sorted(set(tables) - {"model", "recipe"}):
         raise FormatError(path, unknown[0], "expected only the tables [model] and [recipe]")
     try:
-        return tables.get("model", {}), PretrainingRecipe(**tables.get("recipe", {}))
+        return tables.get("model", {}), PretrainingRecipe(**{**tables.get("recipe", {}), **_parsed(changes)})
     except TypeError as error:
         raise FormatError(path, "recipe", str(error).replace("PretrainingRecipe.__init__() ", "")) from None
+
+
+def _parsed(changes: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        return tomllib.loads("\n".join(changes))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"--set: expected KEY=VALUE as in TOML, got {', '.join(changes)}: {error}") from None

@@ -34,7 +34,7 @@ def pipeline(
         model: A folder, the bundled model's name, a hub id, or a model object; the bundled model when None.
         tokenizer: A tokenizer object or where to load one; the model's own when None.
         backend: "torch", "tf" or "flax"; the first installed one when None.
-        device: Where the model runs, for example "cpu", "cuda:0" or 0.
+        device: Where the model runs, for example "cpu", "cuda:0" or 0; -1 is the CPU.
         dtype: What to compute in; float32 when None, also where the checkpoint is stored in half precision.
         torch_dtype: Another name of `dtype`.
         attn_implementation: As in `from_pretrained`.
@@ -48,6 +48,7 @@ def pipeline(
     if task not in TASKS:
         raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
     kind = TASKS[task]
+    device = "cpu" if device == -1 else device  # transformers' number for it
     model = BUNDLED_MODEL if model is None else model
     name = str(model) if isinstance(model, str | Path) else model.head_name
     if isinstance(model, str | Path):

@@ -1,0 +1,126 @@
+"""The optimizers of ALBERT's recipes for Keras; the arithmetic is that of `albert_core.recipes`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+from keras import ops
+
+from albert_core.recipes import PretrainingRecipe, adamw_update, decays, lamb_update, learning_rate
+
+__all__ = ["AdamW", "Lamb", "RecipeSchedule", "make_optimizer"]
+
+_XP = SimpleNamespace(sqrt=ops.sqrt, square=ops.square, sum=ops.sum, where=ops.where)
+
+
+class _NamedOptimizer(keras.optimizers.Optimizer):
+    """An optimizer that knows variables by name, and so which of them decay.
+
+    Args:
+        learning_rate: A number or a schedule.
+        betas: Decay of the first and of the second moment.
+        eps: Added to the root of the second moment.
+        decay: Weight decay, on everything but norms and biases.
+        bias_correction: Differs from Google: correct the moments' bias towards zero, as Adam does.
+        **kwargs: Of every Keras optimizer.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.00176,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        decay: float = 0.01,
+        bias_correction: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.betas, self.eps, self.decay, self.bias_correction = tuple(betas), eps, decay, bias_correction
+        self.m: list[Any] = []
+        self.v: list[Any] = []
+
+    def build(self, variables: list[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.m, self.v = ([self.add_variable_from_reference(x, name=name) for x in variables] for name in ("m", "v"))
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        place, decaying = self._get_variable_index(variable), decays(variable.path)
+        m, v = self.m[place], self.v[place]
+        dtype = variable.dtype
+        new, first, second = self._rule(decaying)(
+            _XP,
+            variable.value,
+            ops.cast(gradient, dtype),
+            m.value,
+            v.value,
+            lr=ops.cast(learning_rate, dtype),
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            epsilon=self.eps,
+            weight_decay=self.decay if decaying else 0.0,
+            bias_correction=self.bias_correction,
+            step=ops.cast(self.iterations + 1, dtype),
+        )
+        self.assign(variable, new)
+        self.assign(m, first)
+        self.assign(v, second)
+
+    def _rule(self, adapt: bool) -> Any:
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"betas": self.betas, "eps": self.eps, "decay": self.decay, "bias_correction": self.bias_correction}
+        return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable("albert")
+class AdamW(_NamedOptimizer):
+    """Google's AdamWeightDecayOptimizer, see `albert_core.recipes.adamw_update`."""
+
+    def _rule(self, adapt: bool) -> Any:
+        return adamw_update
+
+
+@keras.saving.register_keras_serializable("albert")
+class Lamb(_NamedOptimizer):
+    """Google's LAMB, see `albert_core.recipes.lamb_update`."""
+
+    def _rule(self, adapt: bool) -> Any:
+        return lambda *args, **settings: lamb_update(*args, adapt=adapt, **settings)
+
+
+@keras.saving.register_keras_serializable("albert")
+class RecipeSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of a recipe, see `albert_core.recipes.learning_rate`."""
+
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int, offset_by_warmup: bool = False) -> None:
+        super().__init__()
+        self.settings = {
+            "peak": peak,
+            "warmup_steps": warmup_steps,
+            "total_steps": total_steps,
+            "offset_by_warmup": offset_by_warmup,
+        }
+
+    def __call__(self, step: Any) -> Any:
+        return learning_rate(_XP, ops.cast(step, keras.backend.floatx()), **self.settings)
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(self.settings)
+
+
+def make_optimizer(recipe: PretrainingRecipe) -> keras.optimizers.Optimizer:
+    """The optimizer that a recipe names, with its settings and its schedule."""
+    names = ("warmup_steps", "total_steps", "offset_by_warmup")
+    schedule = RecipeSchedule(recipe.learning_rate, **{name: getattr(recipe, name) for name in names})
+    return {"lamb": Lamb, "adamw": AdamW}[recipe.optimizer](
+        schedule,
+        betas=(recipe.beta1, recipe.beta2),
+        eps=recipe.epsilon,
+        decay=recipe.weight_decay,
+        bias_correction=recipe.bias_correction,
+    )
