@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from albert_core.config import PRESETS, AlbertConfig, AutoConfig
 from albert_core.errors import ConfigError, FormatError, NotFound

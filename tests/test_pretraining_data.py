@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from albert_core.corpus import TokenizedCorpus, Vocabulary, split_sentences, starts_word
 from albert_core.pretraining_data import PretrainingData, _choose

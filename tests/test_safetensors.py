@@ -16,8 +16,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from albert_core.errors import FormatError, MissingKeys, NotFound, SaveError
 from albert_core.safetensors_io import open_safetensors, read_checkpoint, save_safetensors, save_sharded

@@ -7,7 +7,7 @@ from typing import Any
 
 from albert_core.errors import TokenizerError
 
-__all__ = ["PADDING", "TRUNCATION", "kept_lengths", "pad_rows", "strategy"]
+__all__ = ["PADDING", "TRUNCATION", "check_count", "kept_lengths", "pad_rows", "strategy", "windows"]
 
 PADDING = {True: "longest", False: "do_not_pad", "longest": "longest", "max_length": "max_length"}
 PADDING |= {"do_not_pad": "do_not_pad"}
@@ -57,6 +57,42 @@ def kept_lengths(first: int, second: int, room: int, how: str) -> tuple[int, int
     return (first - excess, second) if how == "only_first" else (first, second - excess)
 
 
+def check_count(argument: str, value: Any, least: int) -> None:
+    """Refuse anything but None and whole numbers from `least` on.
+
+    Raises:
+        ValueError: Something else; names the argument.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{argument}: expected a whole number, at least {least}, got {value!r}")
+
+
+def windows(length: int, kept: int, stride: int, side: str, overflow: bool) -> list[slice]:
+    """The stretches of a text that become rows: the one that stays or, with `overflow`, all of them.
+
+    Args:
+        length: Tokens of the text.
+        kept: Tokens of a stretch.
+        stride: Tokens that a stretch shares with the one before.
+        side: "right" or "left", where tokens are cut off.
+        overflow: Give the others too, in the order in which they are cut.
+
+    Raises:
+        ValueError: `stride` leaves no way forward.
+    """
+    if kept >= length:
+        return [slice(0, length)]
+    if not overflow:
+        return [slice(length - kept, length) if side == "left" else slice(0, kept)]
+    step = kept - stride
+    if step <= 0:
+        raise ValueError(f"stride: expected less than {kept}, the tokens of the text in a row, got {stride}")
+    count = 1 + -(-(length - kept) // step)
+    if side == "left":
+        return [slice(max(0, length - i * step - kept), length - i * step) for i in range(count)]
+    return [slice(i * step, min(length, i * step + kept)) for i in range(count)]
+
+
 def pad_rows(
     rows: Sequence[dict[str, list[Any]]],
     fill: Mapping[str, int],
@@ -72,7 +108,11 @@ def pad_rows(
         how: "longest" of the rows, "max_length" or "do_not_pad".
         max_length: The length for "max_length", in tokens.
         multiple: The length is rounded up to a multiple of it.
+
+    Raises:
+        ValueError: `multiple` is no positive number.
     """
+    check_count("pad_to_multiple_of", multiple, 1)
     if how == "do_not_pad" or not rows:
         return
     length = max_length() if how == "max_length" else max(len(row["input_ids"]) for row in rows)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from albert_core.tokenizer.albert import AlbertTokenizer, AlbertTokenizerBase, AlbertTokenizerFast
+from albert_core.strict_json import parse_object
+from albert_core.tokenizer.albert import AlbertTokenizer, AlbertTokenizerFast
+from albert_core.tokenizer.base import PretrainedTokenizer
+from albert_core.tokenizer.files import MODEL_FILE, TOKENIZER_FILE, WORDPIECE_FILE
+from albert_core.tokenizer.wordpiece import WordPieceTokenizer
 
 __all__ = ["AutoTokenizer"]
 
@@ -14,13 +18,26 @@ class AutoTokenizer:
     """`AutoTokenizer.from_pretrained` of code written for transformers."""
 
     @staticmethod
-    def from_pretrained(name_or_path: str | Path, use_fast: bool = True, **options: Any) -> AlbertTokenizerBase:
-        """AlbertTokenizerFast, for which an existing tokenizer.json wins over the spiece.model.
+    def from_pretrained(name_or_path: str | Path, use_fast: bool = True, **options: Any) -> PretrainedTokenizer:
+        """AlbertTokenizerFast, for which a foreign tokenizer.json wins over the spiece.model; WordPiece for vocab.txt.
 
         Args:
             name_or_path: A folder, the bundled model's name or a hub id.
-            use_fast: False gives AlbertTokenizer, which reads spiece.model.
-            **options: See `AlbertTokenizerBase.from_pretrained`.
+            use_fast: False gives AlbertTokenizer, which reads spiece.model; WordPiece has but one class.
+            **options: See `PretrainedTokenizer.from_pretrained`.
         """
-        tokenizer_class = AlbertTokenizerFast if use_fast else AlbertTokenizer
-        return tokenizer_class.from_pretrained(name_or_path, **options)
+        from albert_core.hub import LOCATE_OPTIONS, locate
+
+        source = locate(name_or_path, **{key: options.pop(key) for key in LOCATE_OPTIONS if key in options})
+        kind = AlbertTokenizerFast if use_fast else AlbertTokenizer
+        return (WordPieceTokenizer if _is_wordpiece(source) else kind)._from_source(source, name_or_path, options)
+
+
+def _is_wordpiece(source: Any) -> bool:
+    if source.file(MODEL_FILE):
+        return False
+    if source.file(WORDPIECE_FILE):
+        return True
+    path = source.file(TOKENIZER_FILE)
+    model = parse_object(path.read_bytes(), path, "tokenizer").get("model") if path else None
+    return isinstance(model, dict) and model.get("type") == "WordPiece"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from albert_core.errors import BackendMissing
+from albert_core.tokenizer.token_maps import CharSpan, RowMaps, TokenSpan
 
 __all__ = ["BatchEncoding", "TENSOR_KINDS"]
 
@@ -24,29 +25,121 @@ TENSOR_KINDS = {
 class BatchEncoding(dict[str, Any]):
     """The inputs of a model by name; `encoding.input_ids` is `encoding["input_ids"]`.
 
-    Values are lists, or arrays of the framework that `return_tensors` named, of shape [S] or [B, S].
+    Values are lists, or arrays of the framework that `return_tensors` named, of shape [S] or [B, S]. A number or slice
+    instead of a name gives these rows of every value.
+
+    The maps between tokens, words and characters take a row's number first, or leave it out for the first row. They
+    stay behind when an encoding is pickled or copied: what a model needs travels light.
     """
 
+    def __init__(self, data: Any = (), maps: Sequence[RowMaps] | None = None) -> None:
+        super().__init__(data)
+        self._maps = maps
+
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of a half-made copy
+            raise AttributeError(name)
         try:
             return self[name]
         except KeyError:
             raise AttributeError(f"BatchEncoding has no {name!r}, only {', '.join(self)}") from None
 
-    def to(self, device: Any) -> BatchEncoding:
-        """Move torch tensors to a device, in place.
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, int | slice):
+            return BatchEncoding({name: value[key] for name, value in self.items()})
+        return super().__getitem__(key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BatchEncoding, (dict(self),)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The values by name, as a plain dict."""
+        return dict(self)
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """For each token of a row 0, 1, or None: of the first text, the second, or added."""
+        return self._row(batch_index).sequences
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """For each token of a row the number of its word in its text, None for added tokens.
+
+        Words are what white space separates, or the words of pre-split text.
+        """
+        return self._row(batch_index).words
+
+    words = word_ids
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """The tokens of a row."""
+        return self._row(batch_index).tokens
+
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """0 or 1 for a token of the first or second text, None for an added one."""
+        row, token = _row_and(batch_or_token_index, token_index)
+        return self._row(row).sequences[token]
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """The number of a token's word, None for an added token."""
+        row, token = _row_and(batch_or_token_index, token_index)
+        return self._row(row).words[token]
+
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
+        """The characters of a token, None for an added one."""
+        row, token = _row_and(batch_or_token_index, token_index)
+        return self._row(row).chars(token)
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> TokenSpan | None:
+        """The tokens of a word, None if it has none in this row."""
+        row, word = _row_and(batch_or_word_index, word_index)
+        return self._row(row).tokens_of_word(word, sequence_index)
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> CharSpan | None:
+        """The characters of a word, None if it has no token in this row."""
+        row, word = _row_and(batch_or_word_index, word_index)
+        return self._row(row).chars_of_word(word, sequence_index)
+
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The token that covers a character, None for white space, what is dropped, and what is not in this row."""
+        row, character = _row_and(batch_or_char_index, char_index)
+        return self._row(row).token_at(character, sequence_index)
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The number of the word that covers a character, or None."""
+        row, character = _row_and(batch_or_char_index, char_index)
+        maps = self._row(row)
+        token = maps.token_at(character, sequence_index)
+        return None if token is None else maps.words[token]
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
+        """Move torch tensors to a device, in place; other values stay as they are.
 
         Args:
             device: Anything torch takes for a device.
+            non_blocking: Let the host go on meanwhile.
 
         Raises:
-            TypeError: The values are no torch tensors.
+            TypeError: No value is a torch tensor.
         """
-        if still := [name for name, value in self.items() if not hasattr(value, "to")]:
-            raise TypeError(f'to: expected torch tensors (return_tensors="pt"), got others in {", ".join(still)}')
-        for name, value in self.items():
-            self[name] = value.to(device)
+        movable = [name for name, value in self.items() if hasattr(value, "to")]
+        if not movable:
+            raise TypeError(f'to: expected torch tensors (return_tensors="pt"), got others in {", ".join(self)}')
+        for name in movable:
+            self[name] = self[name].to(device, non_blocking=non_blocking)
         return self
+
+    def _row(self, row: int) -> RowMaps:
+        if self._maps is None:
+            raise ValueError("the maps between tokens, words and characters did not come along with this encoding")
+        return self._maps[row]
 
     def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
         """Turn every value into an array of one framework, in place.
@@ -68,6 +161,10 @@ class BatchEncoding(dict[str, Any]):
         for name, rows in self.items():
             self[name] = convert(_rectangle(name, [rows] if prepend_batch_axis else rows, dtype))
         return self
+
+
+def _row_and(row_or_index: int, index: int | None) -> tuple[int, int]:
+    return (0, row_or_index) if index is None else (row_or_index, index)
 
 
 def _rectangle(name: str, rows: Iterable[Any], dtype: Any) -> np.ndarray:

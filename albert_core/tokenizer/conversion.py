@@ -10,85 +10,118 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from albert_core.errors import TokenizerError
 from albert_core.tokenizer.files import VocabularyFile
-from albert_core.tokenizer.preprocessing import WORD_START, Preprocessing
-from albert_core.tokenizer.sentencepiece_engine import load_sentencepiece
-from albert_core.tokenizer.special_tokens import SpecialToken, require_special_tokens
+from albert_core.tokenizer.preprocessing import WORD_START, Preprocessing, ends_in_digit_comma
+from albert_core.tokenizer.sentencepiece_segmenter import load_sentencepiece
+from albert_core.tokenizer.special_tokens import AddedToken
+from albert_core.tokenizer.tokenizers_library import add_template, library_errors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.models import Unigram
     from tokenizers.normalizers import Normalizer
 
-__all__ = ["build_tokenizer"]
+__all__ = ["build_model", "build_tokenizer", "read_pieces", "spans_words"]
 
 _TRAINER_SPEC, _NORMALIZER_SPEC = 2, 3  # fields of sentencepiece.ModelProto
 _MODEL_TYPE, _UNIGRAM = 3, 1  # field of TrainerSpec and its value
-_CHARSMAP = 2  # field of NormalizerSpec
+_DEMOTION = 100.0  # more than any way to cut the same characters costs
+_CHARSMAP, _DUMMY_PREFIX, _REMOVE_SPACES = 2, 3, 4  # fields of NormalizerSpec
 
 
 def build_tokenizer(
-    file: VocabularyFile, preprocess: Preprocessing, special_tokens: Mapping[str, SpecialToken]
+    file: VocabularyFile,
+    preprocess: Preprocessing,
+    special_tokens: Mapping[str, AddedToken],
+    added: Iterable[AddedToken],
 ) -> Tokenizer:
-    """The pipeline for a spiece.model, all but the digit-comma rule, which no pipeline can express.
+    """The pipeline for a spiece.model.
+
+    No pipeline can take a comma off a piece; pieces that end in a digit and a comma are demoted instead, so far that
+    they are not chosen.
 
     Args:
         file: The spiece.model.
         preprocess: How text is cleaned.
-        special_tokens: Tokens that are cut out of the text first, by attribute name.
+        special_tokens: The special tokens by attribute name.
+        added: Tokens that are cut out of the text first, the special ones among them.
 
     Raises:
-        TokenizerError: The file is no unigram sentencepiece model, or lacks a special token.
+        TokenizerError: The file is no unigram sentencepiece model, or the library refuses it.
     """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import AddedToken as LibraryToken, Tokenizer, decoders, pre_tokenizers
 
-    model = load_sentencepiece(file)
-    cls_token, sep_token = special_tokens["cls_token"].content, special_tokens["sep_token"].content
-    model_type = _first(_field(file.content, _TRAINER_SPEC), _MODEL_TYPE, _UNIGRAM)
-    if model_type != _UNIGRAM:
-        raise TokenizerError(file.path, f"expected a unigram model (type 1), got type {model_type}")
-    pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(len(model))]
-    require_special_tokens(special_tokens, {piece for piece, _ in pieces}, file.path)
-    metaspace = {"replacement": WORD_START, "prepend_scheme": "always", "split": _split_at_words(pieces)}
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=model.unk_id(), byte_fallback=False))
-    tokenizer.normalizer = _normalizer(preprocess, _field(_field(file.content, _NORMALIZER_SPEC), _CHARSMAP))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
-    tokenizer.decoder = decoders.Metaspace(**metaspace)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{cls_token}:0 $A:0 {sep_token}:0",
-        pair=f"{cls_token}:0 $A:0 {sep_token}:0 $B:1 {sep_token}:1",
-        special_tokens=[(token, model.piece_to_id(token)) for token in (cls_token, sep_token)],
-    )
-    added = {t.content: t for t in special_tokens.values()}.values()
-    tokenizer.add_special_tokens(
-        [AddedToken(t.content, lstrip=t.lstrip, rstrip=t.rstrip, normalized=False) for t in added]
-    )
+    model, tokens = load_sentencepiece(file)
+    pieces = read_pieces(file, model, tokens)
+    demoted = [(piece, score - _DEMOTION * ends_in_digit_comma(piece)) for piece, score in pieces]
+    spec = _field(file.content, _NORMALIZER_SPEC)
+    scheme = "always" if _first(spec, _DUMMY_PREFIX, 1) else "never"
+    metaspace: dict[str, Any] = {"replacement": WORD_START, "prepend_scheme": scheme, "split": not spans_words(pieces)}
+    with library_errors(file.path):
+        tokenizer = Tokenizer(build_model(file, demoted, model.unk_id()))
+        tokenizer.normalizer = _normalizer(preprocess, spec)
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
+        tokenizer.decoder = decoders.Metaspace(**metaspace)
+        for token in dict.fromkeys(added):
+            # found before the text is normalised, or the space before one would become a piece
+            tokenizer.add_tokens([LibraryToken(**{**vars(token), "normalized": False})])
+        add_template(tokenizer, special_tokens["cls_token"].content, special_tokens["sep_token"].content)
     return tokenizer
 
 
-def _normalizer(preprocess: Preprocessing, charsmap: bytes) -> Normalizer:
+def read_pieces(file: VocabularyFile, model: Any, tokens: list[str]) -> list[tuple[str, float]]:
+    """The pieces of a unigram model and their scores.
+
+    Args:
+        file: The spiece.model.
+        model: The same as a SentencePieceProcessor.
+        tokens: Its pieces.
+
+    Raises:
+        TokenizerError: It is no unigram model.
+    """
+    kind = _first(_field(file.content, _TRAINER_SPEC), _MODEL_TYPE, _UNIGRAM)
+    if kind != _UNIGRAM:
+        raise TokenizerError(file.path, f"expected a unigram model (type 1), got type {kind}")
+    return [(token, model.get_score(number)) for number, token in enumerate(tokens)]
+
+
+def build_model(file: VocabularyFile, pieces: list[tuple[str, float]], unk: int) -> Unigram:
+    """The library's unigram model.
+
+    Raises:
+        TokenizerError: The library refuses it.
+    """
+    from tokenizers import models
+
+    with library_errors(file.path):
+        return models.Unigram(pieces, unk_id=unk, byte_fallback=False)
+
+
+def spans_words(pieces: Iterable[tuple[str, float]]) -> bool:
+    """Whether a piece spans two words, so that words cannot be cut apart."""
+    return any(WORD_START in piece[1:] for piece, _ in pieces)
+
+
+def _normalizer(preprocess: Preprocessing, spec: bytes) -> Normalizer:
     """`Preprocessing`, then sentencepiece's own normalisation."""
     from tokenizers import Regex, normalizers
 
-    steps: list[Normalizer] = []
+    lower: list[Normalizer] = [normalizers.Lowercase()] if preprocess.do_lower_case else []
+    steps = [*lower]
     if preprocess.remove_space:
         steps += [normalizers.Replace(Regex(f"{_WHITE_SPACE}+"), " "), normalizers.Strip()]
     steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if not preprocess.keep_accents:
-        steps += [normalizers.NFKD(), normalizers.Replace(Regex(_combining()), "")]
-    if preprocess.do_lower_case:
-        steps += [normalizers.Lowercase()]
-    if charsmap:
+        steps += [normalizers.NFKD(), normalizers.Replace(Regex(_combining()), ""), *lower]
+    if charsmap := _field(spec, _CHARSMAP):
         steps += [normalizers.NFC(), normalizers.Precompiled(charsmap)]
-    steps += [normalizers.Replace(Regex(" +"), " "), normalizers.Replace(Regex(r"\A | \z"), "")]
+    if _first(spec, _REMOVE_SPACES, 1):
+        steps += [normalizers.Replace(Regex(" +"), " "), normalizers.Replace(Regex(r"\A | \z"), "")]
     return normalizers.Sequence(steps)
-
-
-def _split_at_words(pieces: list[tuple[str, float]]) -> bool:
-    """Whether no piece spans two words, so that words can be cut apart and cached."""
-    return not any(WORD_START in piece[1:] for piece, _ in pieces)
 
 
 def _character_class(characters: Iterable[int]) -> str:

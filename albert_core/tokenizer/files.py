@@ -16,12 +16,14 @@ __all__ = [
     "MODEL_FILE",
     "SPECIAL_TOKENS_FILE",
     "TOKENIZER_FILE",
+    "WORDPIECE_FILE",
     "VocabularyFile",
     "json_bytes",
     "read_options",
 ]
 
 MODEL_FILE = "spiece.model"
+WORDPIECE_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
@@ -35,6 +37,7 @@ _IGNORED = (
     "name_or_path",
     "special_tokens_map_file",
     "tokenizer_class",
+    "special_tokens",
 )
 
 
@@ -68,9 +71,10 @@ def read_options(config: Path | None, special_tokens: Path | None) -> dict[str, 
     Raises:
         FormatError: A file is no JSON object.
     """
-    tokens = {name: value for name, value in _read_json(special_tokens).items() if name in SPECIAL_TOKENS}
+    names = (*SPECIAL_TOKENS, "additional_special_tokens")
+    tokens = {name: value for name, value in _read_json(special_tokens).items() if name in names}
     options = {name: value for name, value in _read_json(config).items() if name not in _IGNORED}
-    given = {name: value for name, value in options.items() if name not in SPECIAL_TOKENS or value is not None}
+    given = {name: value for name, value in options.items() if name not in names or value is not None}
     return {**tokens, **given}
 
 

@@ -1,7 +1,8 @@
 """What happens to text before and after the unigram model, as plain string functions.
 
 Source: `tokenization.preprocess_text` and `tokenization.encode_pieces` of https://github.com/google-research/albert,
-plus the quote rule and the lower-casing of single characters of transformers' AlbertTokenizer (4.57).
+plus what transformers' AlbertTokenizer (4.57) does besides: the quote rule, and lower-casing character by character
+before anything else.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
-__all__ = ["WORD_START", "Preprocessing", "digit_comma_ids", "ends_in_digit_comma", "resplit_digit_comma"]
+__all__ = ["WORD_START", "Preprocessing", "decomposed", "ends_in_digit_comma", "resplit_digit_comma"]
 
 WORD_START = "\u2581"  # sentencepiece's mark of a word's first piece
+_MANY = 16  # characters, from which one pass over a text is quicker than one for each
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,31 @@ class Preprocessing:
 
     def __call__(self, text: str) -> str:
         """The text as the unigram model gets it."""
+        if self.do_lower_case:
+            text = text.replace("Σ", "σ").lower()  # character by character there is no final ς
         if self.remove_space:
             text = " ".join(text.split())
         text = text.replace("``", '"').replace("''", '"')
-        if self.do_lower_case:
-            text = text.replace("Σ", "σ")  # transformers lower-cases character by character: never a final ς
-        if not self.keep_accents and not text.isascii():
-            text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        if self.keep_accents or text.isascii():
+            return text
+        text = _strip_accents(text)
         return text.lower() if self.do_lower_case else text
+
+
+def _strip_accents(text: str) -> str:
+    """NFKD without combining marks; by character, because putting long runs of marks in order takes quadratic time."""
+    changes = {c: plain for c in set(text) if c > "\x7f" and (plain := decomposed(c)) != c}
+    if len(changes) > _MANY:
+        return text.translate({ord(c): plain for c, plain in changes.items()})
+    for character, plain in changes.items():  # what comes out stays as it is, so the order does not matter
+        text = text.replace(character, plain)
+    return text
+
+
+@lru_cache(maxsize=1 << 14)
+def decomposed(character: str) -> str:
+    """A character's NFKD without combining marks."""
+    return "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
 
 
 def ends_in_digit_comma(piece: str) -> bool:
@@ -46,20 +66,14 @@ def ends_in_digit_comma(piece: str) -> bool:
     return piece.endswith(",") and piece[-2:-1].isdigit()
 
 
-def digit_comma_ids(ids: dict[str, int], unk_id: int) -> frozenset[int]:
-    """Ids that call for a look at the pieces; the unknown one too where a comma is itself unknown."""
-    found = {number for piece, number in ids.items() if ends_in_digit_comma(piece)}
-    return frozenset(found if "," in ids else found | {unk_id})
-
-
-def resplit_digit_comma(piece: str, encode: Callable[[str], list[str]]) -> list[str]:
+def resplit_digit_comma(piece: str, pieces_of: Callable[[str], list[str]]) -> list[str]:
     """Take the comma off a piece such as "▁1990," and encode the rest anew.
 
     Args:
         piece: A piece for which `ends_in_digit_comma` holds.
-        encode: The unigram model, text to pieces.
+        pieces_of: The unigram model, text to pieces.
     """
-    pieces = encode(piece[:-1].replace(WORD_START, ""))
+    pieces = pieces_of(piece[:-1].replace(WORD_START, ""))
     if not piece.startswith(WORD_START) and pieces and pieces[0].startswith(WORD_START):
         pieces = [pieces[0][1:], *pieces[1:]] if len(pieces[0]) > 1 else pieces[1:]
     return [*pieces, ","]
