@@ -5,7 +5,7 @@ BACKEND ?= torch
 SENTENCE ?= Plants create [MASK] through a process known as photosynthesis.
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint peers bench clean help
+.PHONY: demo test test-all lint peers bench parity clean help
 
 help:
 	@echo "make demo [BACKEND=torch|tf|flax]  fill a sentence with the bundled model"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint                          ruff and pyright"
 	@echo "make peers                         the environment of transformers 4.57.6"
 	@echo "make bench                         ours beside the peers (needs make peers)"
+	@echo "make parity                        each backend beside the float64 reference"
 
 # An environment is good as long as the files that decide it have not changed.
 .venv-%/.ready: pyproject.toml constraints.txt
@@ -49,6 +50,10 @@ peers: .venv-peers/.ready
 
 bench: .venv-test/.ready .venv-peers/.ready
 	.venv-test/bin/python benchmarks/encoder.py --peers .venv-peers/bin/python
+	.venv-test/bin/python benchmarks/tokenization.py --peers .venv-peers/bin/python
+
+parity: .venv-test/.ready
+	.venv-test/bin/albert parity
 
 clean:
 	rm -rf .venv-* .pytest_cache .ruff_cache .hypothesis build dist

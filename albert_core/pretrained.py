@@ -97,7 +97,8 @@ class PreTrained(Surgery):
         """
         dtypes = [options.pop(name, None) for name in ("dtype", "torch_dtype")]
         dtype = next((dtype for dtype in dtypes if dtype is not None), None)
-        return cls(config, **options) if dtype is None else cls._construct(config, dtype_by_name(dtype), **options)
+        plain: Any = cls  # whose constructor only the backend knows
+        return plain(config, **options) if dtype is None else cls._construct(config, dtype_by_name(dtype), **options)
 
     @classmethod
     def from_pretrained(

@@ -16,7 +16,14 @@ from albert_core.outputs import (
     TokenClassifierOutput as TFTokenClassifierOutput,
 )
 from albert_core.pipelines import pipeline_for
-from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer, BatchEncoding
+from albert_core.tokenizer import (
+    AddedToken,
+    AlbertTokenizer,
+    AlbertTokenizerFast,
+    AutoTokenizer,
+    BatchEncoding,
+    WordPieceTokenizer,
+)
 from albert_tf.base import TFAlbertPreTrainedModel
 from albert_tf.models import (
     TFAlbertForMaskedLM,

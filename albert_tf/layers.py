@@ -34,7 +34,19 @@ _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {"relu": ops.relu, "silu": ops
 def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
     """The activation a config names; Keras' kernel where it has one that agrees in float64."""
     act = config.hidden_act
-    return (_KERNELS.get(act) if isinstance(act, str) else None) or activation(_XP, act)
+    if not isinstance(act, str):
+        return act
+    return _KERNELS.get(act) or _widened(activation(_XP, act))
+
+
+def _widened(formula: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A formula of several steps in float32 or wider: each step in half precision would round, and backward again."""
+
+    def wide(x: Tensor) -> Tensor:
+        dtype = backend.standardize_dtype(x.dtype)
+        return ops.cast(formula(ops.cast(x, backend.result_type(dtype, "float32"))), dtype)
+
+    return wide
 
 
 class WordInitializer(initializers.TruncatedNormal):

@@ -165,11 +165,13 @@ def _finite(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(model: str | None, rows: list[Measured], names: list[str]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     caption = f"model {model}" if model else "small random models of every layout and head"
-    table = Table(caption=f"{caption}; largest difference and relative RMS error (rho)", caption_justify="left")
+    what = "largest difference and relative RMS error (rho)"
+    table = Table(box=SIMPLE_HEAD, caption=f"{caption}; {what}", caption_justify="left")
     table.add_column("lane")
     table.add_column("output")
     table.add_column("gate", justify="right")
