@@ -5,7 +5,7 @@ BACKEND ?= torch
 SENTENCE ?= Plants create [MASK] through a process known as photosynthesis.
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint peers bench parity clean help
+.PHONY: demo test test-all lint peers bench parity verify-published clean help
 
 help:
 	@echo "make demo [BACKEND=torch|tf|flax]  fill a sentence with the bundled model"
@@ -15,6 +15,7 @@ help:
 	@echo "make peers                         the environment of transformers 4.57.6"
 	@echo "make bench                         ours beside the peers (needs make peers)"
 	@echo "make parity                        each backend beside the float64 reference"
+	@echo "make verify-published              the eight published models (needs a network)"
 
 # An environment is good as long as the files that decide it have not changed.
 .venv-%/.ready: pyproject.toml constraints.txt
@@ -25,7 +26,7 @@ help:
 .venv-torch/.ready: EXTRAS = torch
 .venv-tf/.ready: EXTRAS = tf
 .venv-flax/.ready: EXTRAS = flax
-.venv-test/.ready: EXTRAS = torch,tf,flax,dev
+.venv-test/.ready: EXTRAS = torch,tf,flax,convert,train,dev
 
 demo: .venv-$(BACKEND)/.ready
 	.venv-$(BACKEND)/bin/albert fill-mask --backend $(BACKEND) "$(SENTENCE)"
@@ -51,9 +52,13 @@ peers: .venv-peers/.ready
 bench: .venv-test/.ready .venv-peers/.ready
 	.venv-test/bin/python benchmarks/encoder.py --peers .venv-peers/bin/python
 	.venv-test/bin/python benchmarks/tokenization.py --peers .venv-peers/bin/python
+	.venv-test/bin/python benchmarks/convert.py
 
 parity: .venv-test/.ready
 	.venv-test/bin/albert parity
+
+verify-published: .venv-test/.ready
+	.venv-test/bin/python benchmarks/published.py
 
 clean:
 	rm -rf .venv-* .pytest_cache .ruff_cache .hypothesis build dist

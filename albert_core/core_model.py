@@ -69,6 +69,9 @@ class CoreModel(Head):
         """The gradient of the loss for each parameter, as stored; None where the loss does not depend on it."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    def _changed(self) -> None:
+        """Called when the model's program has changed; where a framework keeps compiled ones, they no longer hold."""
+
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         """Run without gradients, from NumPy arrays to NumPy arrays; what pipelines and tests call."""
         raise TypeError(f"{type(self).__name__} is abstract")
@@ -85,6 +88,7 @@ class CoreModel(Head):
 
     def _set_config(self, config: AlbertConfig) -> None:
         self.config = self.base_model.config = config
+        self._changed()
 
     def _check_ids(self, inputs: Inputs) -> None:
         """Refuse indices outside their tables where that needs no device sync."""

@@ -71,6 +71,11 @@ class _Folder(Source):
         return path if path.is_file() else None
 
     def checkpoint(self) -> Checkpoint:
+        if not any((self._files / name).exists() for name in (WEIGHTS_NAME, INDEX_NAME)):
+            from albert_conversion.loading import open_foreign
+
+            if (foreign := open_foreign(self._files)) is not None:
+                return foreign  # type: ignore[return-value]  # the same interface
         return read_checkpoint(self._files)
 
 
@@ -95,10 +100,25 @@ class _Hub(Source):
             for shard in sorted(set(read_index(index).values())):
                 self.file(shard)
             return read_checkpoint(index.parent)
+        if (foreign := self._foreign()) is not None:
+            return foreign
         if self._offline:
             raise self._unreachable(WEIGHTS_NAME, None)
-        hint = f"to convert older weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
+        hint = f"to convert other weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
         raise NotFound(self.name, None, f"has neither {WEIGHTS_NAME} nor {INDEX_NAME} on the hub", hint)
+
+    def _foreign(self) -> Checkpoint | None:
+        """Weights of older releases of transformers, which are read as they are."""
+        from albert_conversion.loading import FOREIGN_FILES, open_foreign
+
+        for name in FOREIGN_FILES:
+            if (path := self.file(name)) is None:
+                continue
+            for shard in sorted(set(read_index(path).values())) if path.suffix == ".json" else ():
+                self.file(shard)
+            self.file("config.json")
+            return open_foreign(path.parent)  # type: ignore[return-value]  # the same interface
+        return None
 
     def _download(self, filename: str) -> Path | None:
         from huggingface_hub import errors, hf_hub_download

@@ -70,7 +70,9 @@ class PreTrained(Surgery):
             leaf = self.leaf(parameter)
             current = self._dtype_of(leaf)
             array = np.asarray(state[key])
-            if bad := int(array.size - np.isfinite(array).sum()):
+            with np.errstate(invalid="ignore"):  # a signalling NaN of bfloat16 is to be counted, not to warn
+                bad = int(array.size - np.isfinite(array).sum())
+            if bad:
                 plan.report.non_finite_keys[key] = bad
             plan.report.cast |= array.dtype != current
             staged.append((leaf, (array.T if leaf.transposed else array).astype(current, copy=False)))

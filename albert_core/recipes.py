@@ -240,6 +240,17 @@ class PretrainingRecipe:
         """This recipe with some values changed."""
         return dataclasses.replace(self, **changes)
 
+    def rate(self, xp: Any, step: Any) -> Any:
+        """The learning rate of a step, see `learning_rate`."""
+        return learning_rate(
+            xp,
+            step,
+            peak=self.learning_rate,
+            warmup_steps=self.warmup_steps,
+            total_steps=self.total_steps,
+            offset_by_warmup=self.offset_by_warmup,
+        )
+
     def predictions(self, length: int) -> int:
         """How many tokens of a sequence of `length`, special ones counted in, are predicted; rounded as Google does."""
         limit = self.sequence_length if self.max_predictions is None else self.max_predictions

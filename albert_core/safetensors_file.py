@@ -19,7 +19,7 @@ from albert_core.errors import FormatError, IntegrityError, MissingKeys, NotFoun
 from albert_core.safetensors_header import DIGESTS, TensorInfo, encode_header, layout, read_header
 from albert_core.strict_json import clip, parse_object
 
-__all__ = ["Reader", "open_safetensors", "save_safetensors"]
+__all__ = ["Reader", "open_safetensors", "save_safetensors", "tensor_facts"]
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _DAMAGED = "the file changed after it was written: download or save it again"
@@ -171,8 +171,7 @@ def save_safetensors(
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise FormatError(path, str(key), f"expected metadata of strings, got {clip(repr(value))}")
-    facts = {_checked_name(name, path): _facts(array) for name, array in tensors.items()}
-    infos = layout(facts, path)
+    infos = layout({_checked_name(name, path): facts for name, facts in tensor_facts(tensors).items()}, path)
     notes = {"format": "pt", **(metadata or {})}
 
     def write(file: BinaryIO) -> None:
@@ -196,9 +195,12 @@ def _checked_name(name: str, path: Path) -> str:
     return name
 
 
-def _facts(array: np.ndarray) -> tuple[np.dtype, tuple[int, ...]]:
-    array = np.asarray(array)
-    return array.dtype, array.shape
+def tensor_facts(tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """Dtype and shape of every tensor; a lazy mapping, which has methods for both, is not read for that."""
+    if hasattr(tensors, "shape") and hasattr(tensors, "dtype"):
+        return {name: (tensors.dtype(name), tensors.shape(name)) for name in tensors}  # type: ignore[attr-defined]
+    arrays = ((name, np.asarray(array)) for name, array in tensors.items())
+    return {name: (array.dtype, array.shape) for name, array in arrays}
 
 
 def _little_endian_bytes(array: np.ndarray, info: TensorInfo) -> np.ndarray:

@@ -7,6 +7,7 @@ The names and the index are those of transformers, which opens the same folder. 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ import numpy as np
 
 from albert_core.atomic import write_file
 from albert_core.errors import AlbertError, NotFound, SaveError
-from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors
+from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors, tensor_facts
 from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, check_shards, read_index
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "read_checkpoint",
     "save_safetensors",
     "save_sharded",
+    "split_into_shards",
 ]
 
 FOREIGN_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt-best.index")
@@ -143,8 +145,8 @@ def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shar
         SaveError: The system refused; the old checkpoint still loads and nothing of the new one stays.
     """
     folder = Path(folder)
-    sizes = {name: np.asarray(array).nbytes for name, array in tensors.items()}
-    shards = _split(sizes, _bytes_of(max_shard_size))
+    sizes = {name: math.prod(shape) * dtype.itemsize for name, (dtype, shape) in tensor_facts(tensors).items()}
+    shards = split_into_shards(sizes, max_shard_size)
     old = _old_files(folder)
     if len(shards) == 1:
         save_safetensors(folder / WEIGHTS_NAME, tensors)
@@ -164,10 +166,18 @@ def _bytes_of(size: int | str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _split(sizes: Mapping[str, int], limit: int) -> list[list[str]]:
-    """Names in sorted order, filled into shards one after the other."""
+def split_into_shards(sizes: Mapping[str, int], max_shard_size: int | str) -> list[list[str]]:
+    """Names in sorted order, filled into shards one after the other.
+
+    Args:
+        sizes: Bytes of each tensor by name.
+        max_shard_size: As in `save_sharded`.
+
+    Raises:
+        ValueError: `max_shard_size` is no size.
+    """
+    limit, filled = _bytes_of(max_shard_size), 0
     shards: list[list[str]] = [[]]
-    filled = 0
     for name in sorted(sizes):
         if shards[-1] and filled + sizes[name] > limit:
             shards.append([])

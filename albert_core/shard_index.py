@@ -11,7 +11,7 @@ from albert_core.errors import FormatError, MissingKeys, NotFound, ResourceLimit
 from albert_core.sniff import looks_like
 from albert_core.strict_json import clip, parse_object
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "check_shards", "read_index"]
+__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "check_shards", "read_index", "stays_inside"]
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -63,7 +63,7 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 def _refuse_unsafe(path: Path, weight_map: Mapping[str, str]) -> None:
     shards = set(weight_map.values())
-    unsafe = {shard for shard in shards if not _is_plain_name(shard) or not _stays_inside(path.parent, shard)}
+    unsafe = {shard for shard in shards if not _is_plain_name(shard) or not stays_inside(path.parent, shard)}
     faults = [(name, shard) for name, shard in weight_map.items() if shard in unsafe]
     if faults:
         listed = _list([f"{clip(name)!r} is in {clip(shard)!r}" for name, shard in faults])
@@ -77,7 +77,7 @@ def _is_plain_name(name: str) -> bool:
     return harmless and name not in ("", ".", "..") and len(name.encode()) <= MAX_NAME
 
 
-def _stays_inside(folder: Path, name: str) -> bool:
+def stays_inside(folder: Path, name: str) -> bool:
     """Whether a file is, after all links, in its folder, or where the hub's cache keeps what its links mean.
 
     The cache's layout is REPO/snapshots/COMMIT/... -> REPO/blobs/..., whose entries may be links into a store beside

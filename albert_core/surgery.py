@@ -128,10 +128,12 @@ class Surgery(CoreModel):
         if policy not in self.checkpoint_policies:
             raise ValueError(f"policy: expected one of {', '.join(self.checkpoint_policies)}, got {policy!r}")
         self.base_model.encoder.checkpointing = policy
+        self._changed()
 
     def gradient_checkpointing_disable(self) -> None:
         """Let forward keep what backward needs, as at the start."""
         self.base_model.encoder.checkpointing = None
+        self._changed()
 
     @property
     def is_gradient_checkpointing(self) -> bool:

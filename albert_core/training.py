@@ -28,7 +28,7 @@ from albert_core.core_model import CoreModel
 from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import Parameter, initial_state
 from albert_core.pretraining_data import PretrainingData
-from albert_core.recipes import PretrainingRecipe, learning_rate
+from albert_core.recipes import PretrainingRecipe
 from albert_core.safetensors_file import open_safetensors, save_safetensors
 from albert_core.training_state import CHECKPOINT_PREFIX, TrainingState, newest_checkpoint, print_line, stop_signals
 
@@ -130,17 +130,7 @@ class Trainer:
 
     def rate(self, step: int) -> float:
         """The recipe's learning rate of a step."""
-        recipe = self.recipe
-        return float(
-            learning_rate(
-                np,
-                step,
-                peak=recipe.learning_rate,
-                warmup_steps=recipe.warmup_steps,
-                total_steps=recipe.total_steps,
-                offset_by_warmup=recipe.offset_by_warmup,
-            )
-        )
+        return float(self.recipe.rate(np, step))
 
     def numpy_moments(self) -> dict[str, np.ndarray]:
         """Both moments of every parameter, in canonical layout, "m.<canonical name>"."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from albert_core.recipes import PretrainingRecipe, adamw_update, decays, lamb_update, learning_rate
+from albert_core.recipes import PretrainingRecipe, adamw_update, decays, lamb_update
 
 __all__ = ["AdamState", "adamw", "lamb", "make_optimizer"]
 
@@ -93,14 +93,7 @@ def make_optimizer(recipe: PretrainingRecipe) -> optax.GradientTransformation:
     """The optimizer that a recipe names, with its settings and its schedule."""
 
     def schedule(step: jax.Array) -> jax.Array:
-        return learning_rate(
-            jnp,
-            step.astype(jnp.result_type(float)),  # an integer would be divided in 32 bits
-            peak=recipe.learning_rate,
-            warmup_steps=recipe.warmup_steps,
-            total_steps=recipe.total_steps,
-            offset_by_warmup=recipe.offset_by_warmup,
-        )
+        return recipe.rate(jnp, step.astype(jnp.result_type(float)))  # an integer would be divided in 32 bits
 
     return {"lamb": lamb, "adamw": adamw}[recipe.optimizer](
         schedule,

@@ -194,6 +194,9 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         found = loss_gradients(self, inputs)
         return [found.get(id(self.leaf(p).value)) for p in parameters]
 
+    def _changed(self) -> None:
+        self.train_function = self.test_function = self.predict_function = None  # Keras makes them anew
+
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
 

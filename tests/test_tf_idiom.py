@@ -19,9 +19,24 @@ tf = importlib.import_module("tensorflow")
 from albert_core import reference  # noqa: E402
 from albert_core.config import AlbertConfig  # noqa: E402
 from albert_core.outputs import MaskedLMOutput  # noqa: E402
-from albert_tf.models import TFAlbertForMaskedLM, TFAlbertForPreTraining, TFAlbertModel  # noqa: E402
+from albert_core.parity_suite import labels_for, with_choices  # noqa: E402
+from albert_tf.models import (  # noqa: E402
+    TFAlbertForMaskedLM,
+    TFAlbertForMultipleChoice,
+    TFAlbertForPreTraining,
+    TFAlbertForQuestionAnswering,
+    TFAlbertForSequenceClassification,
+    TFAlbertForTokenClassification,
+    TFAlbertModel,
+)
 
-MODELS = (TFAlbertModel, TFAlbertForPreTraining, TFAlbertForMaskedLM)
+FINE_TUNED = (
+    TFAlbertForSequenceClassification,
+    TFAlbertForMultipleChoice,
+    TFAlbertForTokenClassification,
+    TFAlbertForQuestionAnswering,
+)
+MODELS = (TFAlbertModel, TFAlbertForPreTraining, TFAlbertForMaskedLM, *FINE_TUNED)
 SIZES = dict(
     vocab_size=37,
     embedding_size=6,
@@ -162,7 +177,7 @@ def test_every_variable_exists_after_construction(cls):
     model = cls(make_config())
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == model.num_parameters()
     before = len(model.variables)
-    model(make_batch())
+    model(with_choices(make_batch()) if cls.signature.choices else make_batch())
     assert len(model.variables) == before
 
 
@@ -234,6 +249,42 @@ def test_fit_on_two_losses():
     assert np.isfinite(model.fit(batch, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.parametrize("cls", FINE_TUNED)
+def test_fit_evaluate_and_predict_of_every_head(cls):
+    model = cls(make_config(**ONE_LAYER))
+    batch = with_choices(make_batch(8)) if cls.signature.choices else make_batch(8)
+    labelled = batch | labels_for(model.config, cls.head_name, batch)
+    model.compile(optimizer=keras.optimizers.SGD(0.2), jit_compile=False)
+    losses = model.fit(labelled, epochs=8, batch_size=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    close(model.evaluate(labelled, batch_size=8, verbose=0), model(labelled).loss, 1e-5)
+    predicted = model.predict(labelled, batch_size=4, verbose=0)
+    assert isinstance(predicted, cls.output_class)
+    for name, value in model(batch).items():
+        close(predicted[name], value, 1e-5)
+
+
+def test_a_users_loss_and_metric_of_both_ends_of_an_answer():
+    model, batch = TFAlbertForQuestionAnswering(make_config(**ONE_LAYER)), make_batch()
+    ends = {"start_positions": np.array([0, 1, 2, 3]), "end_positions": np.array([1, 1, 6, 5])}
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="sgd", loss={"start": loss, "end": loss}, jit_compile=False)
+    targets = {"start": ends["start_positions"], "end": ends["end_positions"]}
+    for found in (model.evaluate(batch | ends, verbose=0), model.evaluate(batch, targets, verbose=0)):
+        close(found[0], 2 * model(batch | ends).loss, 1e-5)  # Keras adds losses where ours is their mean
+        close(found[0], sum(found[1:]), 1e-5)
+
+
+def test_what_is_compiled_sees_a_change_of_the_model():
+    model, batch = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), make_batch()
+    model.compile(optimizer="sgd", jit_compile=False)
+    before = model.predict(batch, verbose=0).logits
+    model.prune_heads({0: [0, 1]})
+    after = model.predict(batch, verbose=0).logits
+    assert np.abs(after - before).max() > 1e-6
+    close(after, model(batch).logits, 1e-5)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_users_loss_and_metric_get_the_logits(inside):
     model, batch = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), make_labelled()
@@ -277,7 +328,8 @@ def test_keras_file_round_trip(cls, tmp_path):
     assert type(again) is cls
     assert again.config == model.config
     assert (again.attn_implementation, again.name, again.dtype) == ("eager", model.name, "float64")
-    close(again(make_batch())[0], model(make_batch())[0], 0)
+    batch = with_choices(make_batch()) if model.signature.choices else make_batch()
+    close(again(batch)[0], model(batch)[0], 0)
 
 
 def test_keras_file_keeps_what_was_compiled_and_the_missing_pooler(tmp_path):

@@ -21,7 +21,7 @@ from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
 from albert_core.parity import precision, reference_gradients
 from albert_core.pretraining_data import PretrainingData
-from albert_core.recipes import PretrainingRecipe, adamw_update, clip_by_global_norm, decays, lamb_update, learning_rate
+from albert_core.recipes import PretrainingRecipe, adamw_update, clip_by_global_norm, decays, lamb_update
 from albert_core.training import parts_of, pretrain
 
 HEAD = "AlbertForPreTraining"
@@ -87,9 +87,7 @@ def oracle_steps(recipe: PretrainingRecipe, steps: int) -> tuple[dict[str, np.nd
         losses.append(float(reference.forward(STILL, state, batch, HEAD)["loss"]))
         gradients = reference_gradients(STILL, state, batch, HEAD)
         clipped, _ = clip_by_global_norm(np, [gradients[n] for n in state], recipe.max_gradient_norm)
-        rate = learning_rate(
-            np, step, peak=recipe.learning_rate, warmup_steps=recipe.warmup_steps, total_steps=recipe.total_steps
-        )
+        rate = recipe.rate(np, step)
         for (name, p), g in zip(list(state.items()), clipped, strict=True):
             rule = {"lamb": lamb_update, "adamw": adamw_update}[recipe.optimizer]
             adapt = {"adapt": decays(name)} if recipe.optimizer == "lamb" else {}

@@ -16,7 +16,12 @@ __all__ = ["main"]
 _COMMANDS = {
     "fill-mask": ("albert_core.cli.fill_mask", "Fill the [MASK] of texts."),
     "run": ("albert_core.cli.run", "Run a task on texts from standard input or a file."),
+    "tokenize": ("albert_core.cli.tokenize", "Show the pieces, ids and offsets of texts."),
     "train-tokenizer": ("albert_core.cli.train_tokenizer", "Train a sentencepiece vocabulary on text files."),
+    "parity": ("albert_core.cli.parity", "Compare the backends with the float64 reference."),
+    "convert": ("albert_core.cli.convert", "Convert a checkpoint from any format into another."),
+    "inspect": ("albert_core.cli.inspect", "Show what a checkpoint is."),
+    "verify": ("albert_core.cli.verify", "Compare two checkpoints of any formats."),
     "pretrain": ("albert_core.cli.pretrain", "Pretrain a model on text files."),
 }
 

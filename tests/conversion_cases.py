@@ -1,0 +1,96 @@
+"""Checkpoints for the tests of conversion: random configs, random bits, any format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from albert_conversion.convert import convert, plan_of
+from albert_conversion.opened import open_checkpoint
+from hypothesis import strategies as st
+
+from albert_core.config import AlbertConfig
+from albert_core.dtypes import DTYPES
+from albert_core.formats import FORMATS, losses
+from albert_core.heads import HEADS
+from albert_core.parameters import PREFIX, parameter_table
+from albert_core.safetensors_file import save_safetensors
+
+SIZES = {
+    "vocab_size": 7,
+    "embedding_size": 2,
+    "hidden_size": 6,
+    "num_attention_heads": 3,
+    "intermediate_size": 5,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 4,
+}
+
+
+@st.composite
+def configs(draw: Callable[..., object]) -> AlbertConfig:
+    """Configs of every layout, with fields that only some formats can hold."""
+    heads, width = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    layers = draw(st.integers(1, 4))
+    return AlbertConfig(
+        vocab_size=draw(st.integers(4, 9)),
+        embedding_size=draw(st.integers(1, 4)),
+        hidden_size=heads * width,
+        num_attention_heads=heads,
+        intermediate_size=draw(st.integers(1, 5)),
+        num_hidden_layers=layers,
+        num_hidden_groups=draw(st.integers(1, layers)),
+        inner_group_num=draw(st.integers(1, 2)),
+        max_position_embeddings=draw(st.integers(1, 5)),
+        type_vocab_size=draw(st.integers(1, 3)),
+        num_labels=draw(st.integers(1, 4)),
+        hidden_act=draw(st.sampled_from(["gelu_new", "gelu_new", "gelu", "relu"])),
+        position_embedding_type=draw(st.sampled_from(["absolute", "absolute", "relative_key"])),
+        classifier_dropout_prob=draw(st.sampled_from([0.1, 0.25])),
+        pad_token_id=draw(st.sampled_from([0, 1, None])),
+        extra={"net_structure_type": 0} if draw(st.booleans()) else {},
+    )
+
+
+def random_bits(config: AlbertConfig, head: str, dtype: str, seed: int) -> dict[str, np.ndarray]:
+    """A model of random bits: NaN payloads, infinities, subnormals and -0.0 among them; tied names share an array."""
+    rng, kind = np.random.default_rng(seed), DTYPES[dtype]
+    table = parameter_table(config, HEADS[head].all_parts())
+    own = [p for p in table.values() if p.tied_to is None]
+    state = {p.name: rng.bytes(int(np.prod(p.shape)) * kind.itemsize) for p in own}
+    state = {p.name: np.frombuffer(state[p.name], kind).reshape(p.shape) for p in own}
+    first = next(iter(state))
+    state[first] = state[first].copy()
+    state[first].reshape(-1)[:2] = -0.0, np.nan
+    return state
+
+
+def saved(folder: Path, config: AlbertConfig, head: str, state: dict[str, np.ndarray]) -> Path:
+    """A safetensors checkpoint written without any framework."""
+    dtype = next(iter(state.values())).dtype.name
+    extra = {**config.extra, "architectures": [head], "torch_dtype": dtype}
+    config.replace(extra=extra).save_pretrained(folder)
+    bare = head == "AlbertModel"
+    save_safetensors(folder / "model.safetensors", {n.removeprefix(PREFIX) if bare else n: a for n, a in state.items()})
+    return folder
+
+
+def tensors_of(path: Path, head: str | None = None) -> dict[str, tuple[str, bytes]]:
+    """dtype and bytes of every untied tensor by canonical name."""
+    with open_checkpoint(path) as opened:
+        plan = plan_of(opened, head)
+        return {n: (plan.state.dtype(n).name, plan.state[n].tobytes()) for n in plan.state}
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def can_hold(name: str, config: AlbertConfig, head: str, dtype: str) -> bool:
+    equal = name == "tf1" and config.embedding_size == config.hidden_size  # there Google's graph has no projection
+    return not equal and not losses(FORMATS[name], config, head, dtype)
+
+
+__all__ = ["SIZES", "bytes_of", "can_hold", "configs", "convert", "random_bits", "saved", "tensors_of"]

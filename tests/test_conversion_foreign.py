@@ -1,0 +1,137 @@
+"""Checkpoints that others wrote, stored in tests/foreign: read here, run here, loaded by every backend."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from albert_conversion.convert import convert, plan_of
+from albert_conversion.opened import open_checkpoint
+from conftest import Adapter
+from conversion_cases import tensors_of
+from fake_hub import FakeHub, fake_hub
+from test_hub import _forget_connections
+
+from albert_core import reference
+from albert_core.errors import BackendMissing, FormatError, NotFound
+from albert_core.hub import locate
+
+FOREIGN = Path(__file__).parent / "foreign"
+INPUTS = {
+    "input_ids": np.array([[2, 5, 7, 3, 0], [2, 8, 1, 9, 3]]),
+    "attention_mask": np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]),
+    "token_type_ids": np.array([[0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]),
+}
+HEAD = "AlbertForPreTraining"
+HEADS_OF = {
+    "bin": HEAD,
+    "h5": HEAD,
+    "msgpack": HEAD,
+    "tf1": HEAD,
+    "keras-hub": "AlbertForMaskedLM",  # in whose head keras-hub has another epsilon
+    "tf-models": "AlbertModel",
+}
+CLOSE = dict.fromkeys(HEADS_OF, 1e-5)  # the owners computed in float32
+CLOSE["keras-hub"] = 5e-5  # 1e-5 in place of 1e-12 in the norm of its head changes the fifth digit
+
+
+def outputs(kind: str) -> dict[str, np.ndarray]:
+    with np.load(FOREIGN / kind / "outputs.npz") as stored:
+        return dict(stored)
+
+
+@pytest.mark.parametrize("kind", HEADS_OF)
+def test_the_reference_gives_the_owner_s_numbers(kind: str) -> None:
+    with open_checkpoint(FOREIGN / kind) as opened:
+        plan = plan_of(opened)
+        state = {name: plan.state[name].astype(np.float64) for name in plan.state}
+    assert (opened.source.format.name, plan.head) == (kind, HEADS_OF[kind])
+    got = reference.forward(plan.config, state, INPUTS, plan.head)
+    for name, expected in outputs(kind).items():
+        assert np.abs(got[name] - expected).max() < CLOSE[kind], name
+
+
+@pytest.mark.parametrize("kind", HEADS_OF)
+def test_every_backend_gives_the_owner_s_numbers_after_conversion(kind: str, backend: Adapter, tmp_path: Path) -> None:
+    convert(FOREIGN / kind, tmp_path / "out")
+    model, report = backend.cls(HEADS_OF[kind]).from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert (report["missing_keys"], report["integrity"]) == ([], "verified")
+    assert all("pooler" in name for name in report["unexpected_keys"])
+    got = backend.run(model, INPUTS)
+    for name, expected in outputs(kind).items():
+        assert np.abs(got[name] - expected).max() < CLOSE[kind], name
+
+
+@pytest.mark.parametrize("kind", ["bin", "h5", "msgpack"])
+def test_every_backend_loads_the_folder_as_it_is(kind: str, backend: Adapter) -> None:
+    model, report = backend.cls(HEAD).from_pretrained(FOREIGN / kind, output_loading_info=True)
+    assert (report["missing_keys"], report["unexpected_keys"], report["integrity"]) == ([], [], "unverified")
+    got = backend.run(model, INPUTS)
+    for name, expected in outputs(kind).items():
+        assert np.abs(got[name] - expected).max() < CLOSE[kind], name
+    _, report = backend.cls("AlbertForMaskedLM").from_pretrained(FOREIGN / kind, output_loading_info=True)
+    assert {name.split(".")[0] for name in report["unexpected_keys"]} <= {"albert", "sop_classifier"}
+
+
+def test_another_foreign_folder_is_met_with_the_command_that_converts_it(backend: Adapter, tmp_path: Path) -> None:
+    shutil.copytree(FOREIGN / "tf1", tmp_path / "two words")
+    (tmp_path / "two words/config.json").write_text('{"model_type": "albert"}')
+    with pytest.raises(NotFound, match=r"albert convert '.*two words' '.*two words-converted'`"):
+        backend.cls(HEAD).from_pretrained(tmp_path / "two words")
+
+
+def test_a_damaged_foreign_file_is_a_typed_error(backend: Adapter, tmp_path: Path) -> None:
+    shutil.copytree(FOREIGN / "msgpack", tmp_path / "m")
+    weights = tmp_path / "m/flax_model.msgpack"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(FormatError, match=r"flax_model\.msgpack"):
+        backend.cls(HEAD).from_pretrained(tmp_path / "m")
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyfive", None)
+    with pytest.raises(BackendMissing, match=r"pyfive; install it with: pip install .albert-models\[convert\]"):
+        open_checkpoint(FOREIGN / "h5")
+
+
+def test_a_hub_listing_with_every_format_prefers_safetensors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    for kind in ("bin", "h5", "msgpack"):
+        shutil.copytree(FOREIGN / kind, tmp_path / "all", dirs_exist_ok=True)
+    convert(FOREIGN / "bin", tmp_path / "all")
+    report = convert(tmp_path / "all", tmp_path / "out")
+    assert report.source_format == "safetensors"
+    assert [Path(p).name for p in report.others] == ["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    with fake_hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        _forget_connections()
+        yield server
+        _forget_connections()
+
+
+@pytest.mark.parametrize("kind", ["bin", "h5", "msgpack", "bin in shards"])
+def test_a_hub_model_with_older_weights_alone_is_loaded_too(kind: str, hub: FakeHub, tmp_path: Path) -> None:
+    folder = FOREIGN / kind.split()[0]
+    if kind.endswith("shards"):
+        convert(folder, tmp_path / "shards", "bin", max_shard_size=500)
+        folder = tmp_path / "shards"
+    hub.repos["org/name"] = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".npz"}
+    source = locate("org/name", cache_dir=tmp_path / "cache")
+    with source.checkpoint() as checkpoint:
+        assert checkpoint.integrity == "unverified"
+        got = {name: checkpoint[name].tobytes() for name in checkpoint}
+    assert got == {name: data for name, (_, data) in tensors_of(FOREIGN / kind.split()[0]).items()}
+    offline = locate("org/name", cache_dir=tmp_path / "cache", local_files_only=True)
+    with offline.checkpoint() as checkpoint:
+        assert set(checkpoint) == set(got)
