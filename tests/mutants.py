@@ -23,7 +23,7 @@ class Mutant:
         old: The text that is right, once in the file.
         new: What stands there instead.
         tests: The file of tests that has to fail.
-        backend: The backend it runs; that of the file.
+        backend: The backend that the tests run; that of the file, and PyTorch for a file of the core, when None.
     """
 
     name: str
@@ -31,11 +31,13 @@ class Mutant:
     old: str
     new: str
     tests: str = NUMBERS
+    backend: str | None = None
 
     @property
-    def backend(self) -> str:
+    def backends(self) -> str:
+        """What the tests' `--backends` gets."""
         package = self.file.split("/")[0].removeprefix("albert_")
-        return "torch" if package == "core" else package
+        return self.backend or ("torch" if package == "core" else package)
 
 
 # fmt: off
@@ -95,7 +97,7 @@ MUTANTS = (
     Mutant("LAMB adapts everything", C + "recipes.py", "return _EXCLUDED.search(name) is None", "return True", "test_recipes.py"),
     Mutant("no jump after warm-up", C + "recipes.py", "start = warmup_steps if offset_by_warmup else 0", "start = warmup_steps", "test_recipes.py"),
     # weights
-    Mutant("kernels not transposed", C + "walker.py", '"kernel", True', '"kernel", False', "test_walker.py"),
+    Mutant("kernels not transposed", C + "walker.py", '"kernel", True', '"kernel", False', "test_walker.py", "flax"),
     Mutant("new rows of zeros", C + "surgery.py", "np.broadcast_to(old.mean(0, dtype=np.float64), shape)", "np.zeros(shape)", SURGERY),
     Mutant("another head pruned", C + "surgery.py", "columns[:, head * size : (head + 1) * size] = 0", "columns[:, (head - 1) * size : head * size] = 0", SURGERY),
     Mutant("pruned heads forgotten", C + "numerics.py", "float(head not in found)", "1.0", SURGERY),

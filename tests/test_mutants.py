@@ -53,7 +53,7 @@ def test_a_mutant_is_caught(mutant: Mutant, tmp_path: Path, record_property: Cal
     folder = project_copy(tmp_path / "project")
     file = folder / mutant.file
     file.write_text(file.read_text().replace(mutant.old, mutant.new))
-    done = run_tests(folder, mutant.tests, mutant.backend)
+    done = run_tests(folder, mutant.tests, mutant.backends)
     shutil.rmtree(folder)
     assert done.returncode == TESTS_FAILED, f"exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     caught = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
