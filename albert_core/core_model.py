@@ -76,12 +76,41 @@ class CoreModel(Head):
         """Run without gradients, from NumPy arrays to NumPy arrays; what pipelines and tests call."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    def compute(self, inputs: Inputs) -> ModelOutput:
+        """The head's own arithmetic on checked inputs."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def build_head(self, config: AlbertConfig, *args: Any, **kwargs: Any) -> None:
+        """Make the modules beside the encoder."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
+    def init_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Draw arrays anew: normal cut at two standard deviations, norms one, biases and the pad row zero.
+
+        Args:
+            *args: In Flax the rngs whose `params` stream is drawn from; then the parts of the parameter table, all
+                that this model has when None.
+            **kwargs: The same by name, `rngs` and `parts`.
+        """
+        raise TypeError(f"{type(self).__name__} is abstract")
+
     # -- the encoder -----------------------------------------------------------------------------------------------
 
     @property
     def base_model(self) -> Any:
         """The encoder; the model itself where it is one."""
         return getattr(self, self.base_model_prefix, self)
+
+    def get_input_embeddings(self) -> Any:
+        """The word embeddings."""
+        return self.base_model.embeddings.word_embeddings
+
+    def get_output_embeddings(self) -> Any:
+        """What the masked-LM head multiplies with: the word embeddings again; None for a head without one."""
+        return self.get_input_embeddings() if hasattr(self, "predictions") else None
+
+    def tie_weights(self) -> None:
+        """Make the masked-LM head use the word embeddings; they are tied by themselves where it reads them."""
 
     def _has_pooler(self) -> bool:
         return getattr(self.base_model, "pooler", None) is not None

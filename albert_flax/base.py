@@ -61,17 +61,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         output = self.compute(_as_arrays(inputs))
         return output if inputs.return_dict else output.to_tuple()
 
-    def compute(self, inputs: Inputs) -> ModelOutput:
-        """The head's own arithmetic on checked inputs."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
     def init_weights(self, rngs: nnx.Rngs, parts: Iterable[str] | None = None) -> None:
-        """Draw arrays anew: normal cut at two standard deviations, norms one, biases and the pad row zero.
-
-        Args:
-            rngs: Its `params` stream is drawn from.
-            parts: Parts of the parameter table; all that this model has when None.
-        """
         draw = nnx.initializers.truncated_normal(self.config.initializer_range, lower=-2.0, upper=2.0)
         wide = jnp.promote_types(self.param_dtype, jnp.float32)
         for p in self.own_parameters(parts):
@@ -84,14 +74,6 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         if self.config.pad_token_id is not None:
             words[...] = words[...].at[self.config.pad_token_id].set(0.0)
 
-    def get_input_embeddings(self) -> nnx.Embed:
-        """The word embeddings."""
-        return self.base_model.embeddings.word_embeddings
-
-    def get_output_embeddings(self) -> nnx.Embed | None:
-        """The word embeddings again, which are the masked-LM decoder; None for a head without one."""
-        return self.get_input_embeddings() if hasattr(self, "predictions") else None
-
     def word_matrix(self) -> Array:
         """What the masked-LM head multiplies with, [V, E]."""
         return self.get_input_embeddings().embedding[...]
@@ -100,9 +82,6 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """Take other word embeddings of the same shape; the masked-LM head follows."""
         check_embeddings(self.config, value.embedding)
         self.base_model.embeddings.word_embeddings = value
-
-    def tie_weights(self) -> None:
-        """Nothing to do: the masked-LM head reads the word embeddings."""
 
     @property
     def device(self) -> jax.Device:

@@ -86,10 +86,6 @@ class FlaxAlbertHeadModel(FlaxAlbertPreTrainedModel):
         self.build_head(config, **how)
         self.init_weights(how["rngs"], self.parts)
 
-    def build_head(self, config: AlbertConfig, **how: Any) -> None:
-        """Make the modules beside the encoder."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
 
 class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
     def build_head(self, config: AlbertConfig, **how: Any) -> None:

@@ -15,7 +15,7 @@ from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
 from albert_core.parameters import WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
-from albert_core.signature import LABELS, Inputs
+from albert_core.signature import LABELS
 from albert_core.surgery import BIAS, check_embeddings
 from albert_core.walker import Leaf
 from albert_tf.gradients import loss_gradients
@@ -63,16 +63,7 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         output = self.compute(inputs)
         return output if inputs.return_dict else output.to_tuple()
 
-    def compute(self, inputs: Inputs) -> ModelOutput:
-        """The head's own arithmetic on checked inputs."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
     def init_weights(self, parts: Iterable[str] | None = None) -> None:
-        """Draw arrays anew, each from its layer's own initialiser.
-
-        Args:
-            parts: Parts of the parameter table; all that this model has when None.
-        """
         for p in self.own_parameters(parts):
             leaf = self.leaf(p)
             initializer = getattr(leaf.owner, f"{leaf.attribute}_initializer", initializers.Zeros())
@@ -81,21 +72,10 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name != "base_model"]  # Keras' loader would walk in a circle
 
-    def get_input_embeddings(self) -> keras.layers.Embedding:
-        """The word embeddings."""
-        return self.base_model.embeddings.word_embeddings
-
-    def get_output_embeddings(self) -> keras.layers.Embedding | None:
-        """The word embeddings again, which are the masked-LM decoder; None for a head without one."""
-        return self.get_input_embeddings() if hasattr(self, "predictions") else None
-
     def set_input_embeddings(self, value: keras.layers.Embedding) -> None:
         """Take the values of other word embeddings of the same shape; a built Keras model takes no other layer."""
         check_embeddings(self.config, value.embeddings)
         self.get_input_embeddings().embeddings.assign(value.embeddings)
-
-    def tie_weights(self) -> None:
-        """Nothing to do: the masked-LM head reads the word embeddings."""
 
     @property
     def device(self) -> str:

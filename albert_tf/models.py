@@ -78,10 +78,6 @@ class TFAlbertHeadModel(TFAlbertPreTrainedModel):
         self.build_head(config, self.dtype_policy)
         self.built = True
 
-    def build_head(self, config: AlbertConfig, dtype: Any) -> None:
-        """Make the modules beside the encoder."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
 
 class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertHeadModel):
     def build_head(self, config: AlbertConfig, dtype: Any) -> None:

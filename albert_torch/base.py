@@ -15,7 +15,6 @@ from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
 from albert_core.parameters import Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
-from albert_core.signature import Inputs
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 
@@ -39,10 +38,6 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
         output = self.compute(inputs)
         return output if inputs.return_dict else output.to_tuple()
 
-    def compute(self, inputs: Inputs) -> ModelOutput:
-        """The head's own arithmetic on checked inputs."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
     def _as_tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         """NumPy arrays, as tokenizers return them, become tensors on the model's device."""
         given = self.signature.named(args, kwargs)
@@ -51,11 +46,6 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
         }
 
     def init_weights(self, parts: Iterable[str] | None = None) -> None:
-        """Draw arrays anew: normal cut at two standard deviations, norms one, biases and the pad row zero.
-
-        Args:
-            parts: Parts of the parameter table; all that this model has when None.
-        """
         std = self.config.initializer_range
         with torch.no_grad():
             for p in self.own_parameters(parts):
@@ -67,12 +57,7 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
             if self.config.pad_token_id is not None:
                 self.get_input_embeddings().weight[self.config.pad_token_id] = 0.0
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The word embeddings."""
-        return self.base_model.embeddings.word_embeddings
-
     def get_output_embeddings(self) -> nn.Linear | None:
-        """The masked-LM decoder, whose weight is that of the word embeddings; None for a head without one."""
         predictions = getattr(self, "predictions", None)
         return None if predictions is None else predictions.decoder
 
@@ -83,7 +68,6 @@ class AlbertPreTrainedModel(PreTrained, nn.Module):
         self.tie_weights()
 
     def tie_weights(self) -> None:
-        """Give the decoder the word embeddings' weight and the head's bias."""
         if (decoder := self.get_output_embeddings()) is not None:
             decoder.weight = self.get_input_embeddings().weight
             decoder.bias = self.predictions.bias

@@ -67,10 +67,6 @@ class AlbertHeadModel(AlbertPreTrainedModel):
         self.init_weights(self.parts)
         self.tie_weights()
 
-    def build_head(self, config: AlbertConfig) -> None:
-        """Make the modules beside the encoder."""
-        raise TypeError(f"{type(self).__name__} is abstract")
-
 
 class AlbertForPreTraining(heads.ForPreTraining, AlbertHeadModel):
     def build_head(self, config: AlbertConfig) -> None:
