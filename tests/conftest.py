@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,14 @@ class Adapter:
     def gradients(self, model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Gradient of the loss by canonical name, in canonical layout."""
         return model.gradients_numpy(**inputs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_memory() -> Iterator[None]:
+    """What JAX compiled for one file of tests is of no use to the next, and would add up to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture

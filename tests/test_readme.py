@@ -15,6 +15,7 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 EXAMPLES = [code for code in PYTHON if code.startswith("# ")]
+SAVING = 'model.save_pretrained("my-model")'  # said in a sentence
 COMMANDS = [line for language, code in BLOCKS if not language for line in code.splitlines() if "albert " in line]
 
 
@@ -24,9 +25,10 @@ def test_it_is_short() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.splitlines()[0])
 def test_an_example_runs_and_prints_a_word(example: str, tmp_path: Path) -> None:
-    saving = "\n".join(code for code in PYTHON if code not in EXAMPLES)
+    assert f"`{SAVING}`" in README
+    assert EXAMPLES == PYTHON
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", example + saving]
+    command = [sys.executable, "-W", "ignore", "-c", example + SAVING]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().isprintable()
