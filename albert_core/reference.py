@@ -122,7 +122,8 @@ def _attention(
     split = (*x.shape[:2], config.num_attention_heads, config.head_size)
     q, k, v = (_linear(x, state, at + name).reshape(split) for name in ("query", "key", "value"))  # [B, S, N, D]
     scores = ns.einsum("bqnd,bknd->bnqk", q, k) / math.sqrt(config.head_size) + bias  # [B, N, S, S]
-    if config.position_embedding_type != "absolute":  # added unscaled, as in transformers 4.57
+    if config.position_embedding_type != "absolute":
+        # Shaw et al. 2018 (keys), Huang et al. 2020 (keys and queries); added unscaled, as in transformers 4.57
         place = ns.arange(x.shape[1])
         distance = place[:, None] - place[None, :] + config.max_position_embeddings - 1
         table = state[at + "distance_embedding.weight"][distance]  # [S, S, D]
@@ -143,7 +144,7 @@ def _mask_bias(ns: Any, mask: Array | None, x: Array) -> Array:
 
 
 def _head_mask(ns: Any, config: AlbertConfig, mask: Array | None, x: Array) -> Array:
-    """One row of factors per virtual layer, [L, N]."""
+    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
     rows = ns.ones((config.num_hidden_layers, config.num_attention_heads), dtype=x.dtype)
     for factors in (mask, kept_heads(config)):
         rows = rows if factors is None else rows * ns.asarray(factors, dtype=x.dtype)
@@ -251,6 +252,7 @@ def _tokens(
 def _question(
     ns: Any, config: AlbertConfig, state: State, enc: dict[str, Array], given: Mapping, _: Any
 ) -> dict[str, Array]:
+    """The loss is the mean over both ends; a position from S on is ignored, one below 0 is 0."""
     logits = _linear(enc["last"], state, "qa_outputs")
     ends = {"start": logits[..., 0], "end": logits[..., 1]}
     length, losses = logits.shape[1], []
@@ -273,7 +275,7 @@ _HEADS = {
 
 
 def _flat_choices(given: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
-    """[B, C, S] inputs as [B * C, S]; a mask without a choice axis holds for every choice."""
+    """As `signature.flat_choices`, over NumPy."""
     lead = given["input_ids"] if "input_ids" in given else given["inputs_embeds"]
     batch, choices = lead.shape[:2]
     flat = dict(given)

@@ -1,6 +1,5 @@
-"""The building blocks of ALBERT, in reading order: embeddings, attention, layer, group, transformer, heads' blocks.
+"""The building blocks of ALBERT in JAX, in reading order; what each computes stands in `albert_core.reference`.
 
-Paper: https://arxiv.org/abs/1909.11942. Original: modeling.py of https://github.com/google-research/albert.
 `how` stands for what every layer of nnx is built with: rngs, dtype (computed in) and param_dtype (stored in).
 """
 
@@ -131,7 +130,6 @@ class AlbertAttention(nnx.Module):
         return tuple(part.reshape(*x.shape[:2], self.heads, self.head_size) for part in parts)
 
     def _relative_scores(self, q: Array, k: Array) -> Array:
-        """Shaw et al. 2018 (keys), Huang et al. 2020 (keys and queries); added unscaled, as in transformers 4.57."""
         place = jnp.arange(q.shape[1])
         distance = place[:, None] - place[None, :] + self.distance_embedding.num_embeddings // 2
         table = self.distance_embedding(distance)  # [S, S, D]
@@ -341,7 +339,6 @@ class AlbertSOPHead(nnx.Module):
 
 
 def attention_bias(mask: Array | None, dtype: Any) -> Array | None:
-    """0 where a position may be attended to, the masked score elsewhere; [B, 1 or N, 1 or S, S]."""
     if mask is None:
         return None
     mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
@@ -350,7 +347,6 @@ def attention_bias(mask: Array | None, dtype: Any) -> Array | None:
 
 
 def head_mask_rows(config: AlbertConfig, mask: Array | None, like: Array) -> Array | None:
-    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
     kept = kept_heads(config)
     if kept is not None:
         kept = jnp.asarray(kept, like.dtype)

@@ -1,4 +1,4 @@
-"""The losses of the heads, in float32 or wider."""
+"""The losses of `albert_core.reference` in JAX, in float32 or wider; None without labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from albert_core.signature import problem_type
 
 
 def cross_entropy(logits: Array, labels: Array | None, ignored: int = IGNORED_LABEL) -> Array | None:
-    """Mean over the labels that are not ignored, 0 when all are; None without labels."""
     if labels is None:
         return None
     labels = labels.reshape(-1)
@@ -24,7 +23,6 @@ def cross_entropy(logits: Array, labels: Array | None, ignored: int = IGNORED_LA
 
 
 def sequence_loss(config: AlbertConfig, logits: Array, labels: Array | None) -> Array | None:
-    """The loss that a classifier's problem type means: cross-entropy, binary cross-entropy or squared error."""
     kind = None if labels is None else problem_type(config, labels)
     if labels is None or kind == "single_label_classification":
         return cross_entropy(logits, labels)
@@ -36,7 +34,6 @@ def sequence_loss(config: AlbertConfig, logits: Array, labels: Array | None) -> 
 
 
 def span_loss(start_logits: Array, end_logits: Array, start: Array | None, end: Array | None) -> Array | None:
-    """Mean of the losses of both ends; a position from S on is ignored, one below 0 is 0. None without positions."""
     if start is None or end is None:
         return None
     length = start_logits.shape[1]

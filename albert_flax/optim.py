@@ -1,4 +1,4 @@
-"""The optimizers of ALBERT's recipes for optax; the arithmetic is that of `albert_core.recipes`."""
+"""The optimizers of `albert_core.recipes` for optax."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adamw(
     weight_decay: float = 0.01,
     bias_correction: bool = False,
 ) -> optax.GradientTransformation:
-    """Google's AdamWeightDecayOptimizer, see `albert_core.recipes.adamw_update`."""
+    """`albert_core.recipes.adamw_update` as an optax transformation."""
     return _by_name(lambda adapt: adamw_update, lr, betas, eps, weight_decay, bias_correction)
 
 
@@ -42,7 +42,7 @@ def lamb(
     weight_decay: float = 0.01,
     bias_correction: bool = False,
 ) -> optax.GradientTransformation:
-    """Google's LAMB, see `albert_core.recipes.lamb_update`."""
+    """`albert_core.recipes.lamb_update` as an optax transformation."""
     return _by_name(lambda adapt: partial(lamb_update, adapt=adapt), lr, betas, eps, weight_decay, bias_correction)
 
 
@@ -90,7 +90,7 @@ def _by_name(
 
 
 def make_optimizer(recipe: PretrainingRecipe) -> optax.GradientTransformation:
-    """The optimizer that a recipe names, with its settings and its schedule."""
+    """What a recipe names, as an optax transformation."""
 
     def schedule(step: jax.Array) -> jax.Array:
         return recipe.rate(jnp, step.astype(jnp.result_type(float)))  # an integer would be divided in 32 bits

@@ -79,11 +79,11 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
 
     @property
     def device(self) -> str:
-        """Where the parameters are."""
+        """The device of the parameters, as TensorFlow names it."""
         return str(self.get_input_embeddings().embeddings.value.device)
 
     def word_matrix(self) -> Any:
-        """What the masked-LM head multiplies with, [V, E]."""
+        """The values of the word embeddings, [V, E]."""
         return ops.convert_to_tensor(self.get_input_embeddings().embeddings)
 
     # -- compile, fit, predict, .keras ---------------------------------------------------------------------------

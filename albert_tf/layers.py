@@ -1,6 +1,5 @@
-"""The building blocks of ALBERT, in reading order: embeddings, attention, layer, group, transformer, heads' blocks.
+"""The building blocks of ALBERT in `keras.ops`, in reading order; what each computes stands in `albert_core.reference`.
 
-Paper: https://arxiv.org/abs/1909.11942. Original: modeling.py of https://github.com/google-research/albert.
 Written in `keras.ops`, so that the same classes run on every Keras backend.
 """
 
@@ -192,7 +191,6 @@ class AlbertAttention(layers.Layer):
         return tuple(ops.reshape(part, split) for part in parts)
 
     def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Shaw et al. 2018 (keys), Huang et al. 2020 (keys and queries); added unscaled, as in transformers 4.57."""
         place = ops.arange(ops.shape(q)[1])
         table = self.distance_embedding(place[:, None] - place[None, :] + self.reach)  # [S, S, D]
         scores = ops.einsum("bqnd,qkd->bnqk", q, table)
@@ -340,7 +338,7 @@ class AlbertTransformer(layers.Layer):
     def _run_group(
         self, group: AlbertLayerGroup, x: Tensor, bias: Any, row: Any, packs: Any, fused: bool, training: bool | None
     ) -> tuple[Tensor, list[Tensor | None]]:
-        """Apply a group; with checkpointing backward will do it again rather than keep what is inside.
+        """With checkpointing backward applies the group again.
 
         It must see the same dropout then, so seeds are drawn before; and gradients flow only through what is passed
         to the function or read in it, so the packs are made anew.
@@ -392,7 +390,6 @@ def _gathered(x: Tensor, positions: Tensor) -> Tensor:
 
 
 def attention_bias(mask: Tensor | None, dtype: str) -> Tensor | None:
-    """0 where a position may be attended to, the masked score elsewhere; [B, 1 or N, 1 or S, S]."""
     if mask is None:
         return None
     mask = mask[:, None, None, :] if len(mask.shape) == 2 else mask[:, None] if len(mask.shape) == 3 else mask
@@ -401,7 +398,6 @@ def attention_bias(mask: Tensor | None, dtype: str) -> Tensor | None:
 
 
 def head_mask_rows(config: AlbertConfig, mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
     kept = kept_heads(config)
     if kept is not None:
         kept = ops.convert_to_tensor(kept, dtype=like.dtype)

@@ -1,4 +1,4 @@
-"""The optimizers of ALBERT's recipes for Keras; the arithmetic is that of `albert_core.recipes`."""
+"""The optimizers of `albert_core.recipes` for Keras."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("albert")
 class AdamW(_NamedOptimizer):
-    """Google's AdamWeightDecayOptimizer, see `albert_core.recipes.adamw_update`."""
+    """`albert_core.recipes.adamw_update` as a Keras optimizer."""
 
     def _rule(self, adapt: bool) -> Any:
         return adamw_update
@@ -87,7 +87,7 @@ class AdamW(_NamedOptimizer):
 
 @keras.saving.register_keras_serializable("albert")
 class Lamb(_NamedOptimizer):
-    """Google's LAMB, see `albert_core.recipes.lamb_update`."""
+    """`albert_core.recipes.lamb_update` as a Keras optimizer."""
 
     def _rule(self, adapt: bool) -> Any:
         return lambda *args, **settings: lamb_update(*args, adapt=adapt, **settings)
@@ -114,7 +114,7 @@ class RecipeSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(recipe: PretrainingRecipe) -> keras.optimizers.Optimizer:
-    """The optimizer that a recipe names, with its settings and its schedule."""
+    """What a recipe names, as a Keras optimizer."""
     names = ("warmup_steps", "total_steps", "offset_by_warmup")
     schedule = RecipeSchedule(recipe.learning_rate, **{name: getattr(recipe, name) for name in names})
     return {"lamb": Lamb, "adamw": AdamW}[recipe.optimizer](

@@ -1,7 +1,4 @@
-"""The building blocks of ALBERT, in reading order: embeddings, attention, layer, group, transformer, heads' blocks.
-
-Paper: https://arxiv.org/abs/1909.11942. Original: modeling.py of https://github.com/google-research/albert.
-"""
+"""The building blocks of ALBERT in torch, in reading order; what each computes stands in `albert_core.reference`."""
 
 from __future__ import annotations
 
@@ -111,7 +108,6 @@ class AlbertAttention(nn.Module):
         return tuple(part.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2) for part in parts)
 
     def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Shaw et al. 2018 (keys), Huang et al. 2020 (keys and queries); added unscaled, as in transformers 4.57."""
         place = torch.arange(q.shape[2], device=q.device)
         distance = place[:, None] - place[None, :] + self.distance_embedding.num_embeddings // 2
         table = self.distance_embedding(distance)  # [S, S, D]
@@ -241,7 +237,6 @@ class AlbertSOPHead(nn.Module):
 
 
 def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """0 where a position may be attended to, the masked score elsewhere; [B, 1 or N, 1 or S, S]."""
     if mask is None:
         return None
     mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None] if mask.ndim == 3 else mask
@@ -265,7 +260,6 @@ def loses_gradients(mask: Tensor | None) -> bool:
 
 
 def head_mask_rows(config: AlbertConfig, mask: Tensor | None, like: Tensor) -> Tensor | None:
-    """One row of factors per virtual layer, pruned heads among them, [L, N]."""
     kept = kept_heads(config)
     if kept is not None:
         kept = torch.tensor(kept, dtype=like.dtype, device=like.device)

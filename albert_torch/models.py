@@ -1,4 +1,4 @@
-"""The model and its heads. Documentation, inputs and outputs come from `albert_core.heads`."""
+"""The classes of `albert_core.heads` in torch."""
 
 from __future__ import annotations
 

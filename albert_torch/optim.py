@@ -1,4 +1,4 @@
-"""The optimizers of ALBERT's recipes for torch; the arithmetic is that of `albert_core.recipes`."""
+"""The optimizers of `albert_core.recipes` for torch."""
 
 from __future__ import annotations
 
@@ -78,21 +78,21 @@ class _NamedOptimizer(torch.optim.Optimizer):
 
 
 class AdamW(_NamedOptimizer):
-    """Google's AdamWeightDecayOptimizer, see `albert_core.recipes.adamw_update`."""
+    """`albert_core.recipes.adamw_update` as a torch optimizer."""
 
     def _rule(self, p: torch.nn.Parameter, state: dict[str, Any], group: dict[str, Any], **settings: Any) -> Any:
         return adamw_update(torch, p, p.grad, state["m"], state["v"], **settings)
 
 
 class Lamb(_NamedOptimizer):
-    """Google's LAMB, see `albert_core.recipes.lamb_update`."""
+    """`albert_core.recipes.lamb_update` as a torch optimizer."""
 
     def _rule(self, p: torch.nn.Parameter, state: dict[str, Any], group: dict[str, Any], **settings: Any) -> Any:
         return lamb_update(torch, p, p.grad, state["m"], state["v"], adapt=group["adapt"], **settings)
 
 
 def make_optimizer(recipe: PretrainingRecipe, named_parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> Any:
-    """The optimizer that a recipe names, with its settings."""
+    """What a recipe names, as a torch optimizer."""
     return {"lamb": Lamb, "adamw": AdamW}[recipe.optimizer](
         named_parameters,
         recipe.learning_rate,
