@@ -73,14 +73,18 @@ def precision(backend: str, lane: str) -> Iterator[None]:
         torch = importlib.import_module("torch")
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
-        yield
-        torch.set_float32_matmul_precision(before)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
     else:
         config = importlib.import_module("tensorflow").config.experimental
         before = config.tensor_float_32_execution_enabled()
         config.enable_tensor_float_32_execution(False)
-        yield
-        config.enable_tensor_float_32_execution(before)
+        try:
+            yield
+        finally:
+            config.enable_tensor_float_32_execution(before)
 
 
 def reference_gradients(config: AlbertConfig, state: Arrays, inputs: Arrays, head: str) -> dict[str, np.ndarray]:

@@ -81,8 +81,10 @@ class Trainer(training.Trainer):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         self.model.eval()
-        yield
-        self.model.train()
+        try:
+            yield
+        finally:
+            self.model.train()
 
 
 class _Path:

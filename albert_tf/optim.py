@@ -22,7 +22,7 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         learning_rate: A number or a schedule.
         betas: Decay of the first and of the second moment.
         eps: Added to the root of the second moment.
-        decay: Weight decay, on everything but norms and biases.
+        weight_decay: On everything but norms and biases; kept from Keras' own decay, which would come on top.
         bias_correction: Differs from Google: correct the moments' bias towards zero, as Adam does.
         **kwargs: Of every Keras optimizer.
     """
@@ -32,12 +32,12 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         learning_rate: Any = 0.00176,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
-        decay: float = 0.01,
+        weight_decay: float = 0.01,
         bias_correction: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.betas, self.eps, self.decay, self.bias_correction = tuple(betas), eps, decay, bias_correction
+        self.betas, self.eps, self.decay, self.bias_correction = tuple(betas), eps, weight_decay, bias_correction
         self.m: list[Any] = []
         self.v: list[Any] = []
 
@@ -48,13 +48,13 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         self.m, self.v = ([self.add_variable_from_reference(x, name=name) for x in variables] for name in ("m", "v"))
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        place, decaying = self._get_variable_index(variable), decays(variable.path)
-        m, v = self.m[place], self.v[place]
-        dtype = variable.dtype
+        place = self._get_variable_index(variable)
+        known, m, v = self._trainable_variables[place], self.m[place], self.v[place]
+        dtype, decaying = known.dtype, decays(known.path)  # `fit` hands over TensorFlow's own variable, without a path
         new, first, second = self._rule(decaying)(
             _XP,
-            variable.value,
-            ops.cast(gradient, dtype),
+            ops.convert_to_tensor(variable),
+            ops.add(ops.cast(gradient, dtype), ops.zeros_like(m)),  # a table's gradient may come as slices
             m.value,
             v.value,
             lr=ops.cast(learning_rate, dtype),
@@ -73,8 +73,8 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         raise TypeError(f"{type(self).__name__} is abstract")
 
     def get_config(self) -> dict[str, Any]:
-        own = {"betas": self.betas, "eps": self.eps, "decay": self.decay, "bias_correction": self.bias_correction}
-        return super().get_config() | own
+        own = {"betas": self.betas, "eps": self.eps, "weight_decay": self.decay}
+        return super().get_config() | own | {"bias_correction": self.bias_correction}
 
 
 @keras.saving.register_keras_serializable("albert")
@@ -121,6 +121,6 @@ def make_optimizer(recipe: PretrainingRecipe) -> keras.optimizers.Optimizer:
         schedule,
         betas=(recipe.beta1, recipe.beta2),
         eps=recipe.epsilon,
-        decay=recipe.weight_decay,
+        weight_decay=recipe.weight_decay,
         bias_correction=recipe.bias_correction,
     )

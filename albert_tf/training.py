@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -36,7 +36,7 @@ class Trainer(training.Trainer):
         autocast: str | None = None,
     ) -> None:
         self.recipe = recipe
-        with keras.device(_device_name(device)) if device is not None else _nowhere():
+        with keras.device(_device_name(device)) if device is not None else nullcontext():
             self.model = self.model_class(config, dtype=f"mixed_{autocast}" if autocast else dtype)
             self.optimizer = make_optimizer(recipe)
             self.optimizer.build(self.model.trainable_variables)
@@ -89,11 +89,5 @@ class Trainer(training.Trainer):
         place = self.optimizer._get_variable_index(self.model.leaf(parameter).value)
         return getattr(self.optimizer, kind)[place]
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        yield  # a Keras model is told with each call
-
-
-@contextmanager
-def _nowhere() -> Iterator[None]:
-    yield
+    def evaluating(self) -> AbstractContextManager[None]:
+        return nullcontext()  # a Keras model is told with each call

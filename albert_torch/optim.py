@@ -74,7 +74,7 @@ class _NamedOptimizer(torch.optim.Optimizer):
         p.copy_(new)
 
     def _rule(self, p: torch.nn.Parameter, state: dict[str, Any], group: dict[str, Any], **settings: Any) -> Any:
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is abstract")
 
 
 class AdamW(_NamedOptimizer):

@@ -76,9 +76,11 @@ class Trainer(training.Trainer):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         self.model.eval()
-        with self._autocast():
-            yield
-        self.model.train()
+        try:
+            with self._autocast():
+                yield
+        finally:
+            self.model.train()
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)

@@ -20,6 +20,7 @@ from albert_core import reference  # noqa: E402
 from albert_core.config import AlbertConfig  # noqa: E402
 from albert_core.outputs import MaskedLMOutput  # noqa: E402
 from albert_core.parity_suite import labels_for, with_choices  # noqa: E402
+from albert_core.recipes import PretrainingRecipe  # noqa: E402
 from albert_tf.models import (  # noqa: E402
     TFAlbertForMaskedLM,
     TFAlbertForMultipleChoice,
@@ -29,6 +30,7 @@ from albert_tf.models import (  # noqa: E402
     TFAlbertForTokenClassification,
     TFAlbertModel,
 )
+from albert_tf.optim import make_optimizer  # noqa: E402
 
 FINE_TUNED = (
     TFAlbertForSequenceClassification,
@@ -262,6 +264,22 @@ def test_fit_evaluate_and_predict_of_every_head(cls):
     assert isinstance(predicted, cls.output_class)
     for name, value in model(batch).items():
         close(predicted[name], value, 1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["lamb", "adamw"])
+def test_the_optimizers_of_a_recipe_fit_and_are_kept(optimizer, tmp_path):
+    recipe = PretrainingRecipe(optimizer=optimizer, total_steps=20, warmup_steps=1, learning_rate=0.01)
+    model, batch = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), make_labelled()
+    model.compile(optimizer=make_optimizer(recipe), jit_compile=False)
+    losses = model.fit(batch, epochs=6, verbose=0).history["loss"]
+    assert losses[-1] < losses[1]
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras").optimizer
+    assert type(again) is type(model.optimizer)
+    assert again.get_config() == model.optimizer.get_config()
+    assert (again.decay, again.weight_decay) == (recipe.weight_decay, None), "Keras' own decay would come on top"
+    for mine, theirs in zip(again.m + again.v, model.optimizer.m + model.optimizer.v, strict=True):
+        close(mine, theirs, 0)
 
 
 def test_a_users_loss_and_metric_of_both_ends_of_an_answer():
