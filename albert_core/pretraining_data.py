@@ -16,18 +16,20 @@ times.
 
 from __future__ import annotations
 
-import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from albert_core.corpus import TokenizedCorpus, Vocabulary
+from albert_core.masking import mask
 from albert_core.numerics import IGNORED_LABEL
+from albert_core.packing import pack
+from albert_core.pretraining_plan import EpochPlan, make_plan
 from albert_core.recipes import PretrainingRecipe
 
 __all__ = ["PretrainingData"]
 
-_PLAN, _BATCH = 0, 1  # separate random streams
+_STREAM = 1  # of random numbers
 
 
 class _Pairs(NamedTuple):
@@ -44,7 +46,7 @@ class PretrainingData:
     """Batches of masked sequences with a sentence-order label.
 
     Args:
-        corpus: The tokenized text.
+        corpus: The tokenized text; it may stay on disk, see `TokenizedCorpus.read`.
         vocabulary: The facts of the tokenizer that made it.
         recipe: Batch size, lengths, masking and seed.
 
@@ -56,15 +58,16 @@ class PretrainingData:
         self.corpus = corpus
         self.vocabulary = vocabulary
         self.recipe = recipe
-        self._planned: tuple[int, np.ndarray] | None = None
-        if (found := len(self._plan(0))) < recipe.batch_size:
-            raise ValueError(
-                f"batch_size: expected at most the {found} sequences of this text, got {recipe.batch_size}"
-            )
+        self._planned: tuple[int, EpochPlan] | None = None
+        plan = self._plan(0)
+        if not len(plan.shapes):
+            kind = "sequences" if recipe.packing == 1 else "rows"
+            found = f"at most the {len(plan.rows) - 1} {kind} of this text"
+            raise ValueError(f"batch_size: expected {found}, got {recipe.batch_size}")
 
     def batches(self, epoch: int) -> int:
         """How many whole batches an epoch has."""
-        return len(self._plan(epoch)) // self.recipe.batch_size
+        return len(self._plan(epoch).shapes)
 
     def batch(self, epoch: int, index: int) -> dict[str, np.ndarray]:
         """One batch, all int64.
@@ -76,60 +79,41 @@ class PretrainingData:
         Returns:
             input_ids, attention_mask, token_type_ids [B, S]; masked_positions and labels [B, P], unused places 0 and
             -100; sentence_order_label [B], 0 in order, 1 swapped, -100 for a single text.
+            With packing attention_mask is bool [B, S, S], within each sequence of a row, there are position_ids [B, S],
+            and the order that is asked for is that of a row's first sequence, whose [CLS] the models look at.
 
         Raises:
             IndexError: There is no such batch in this epoch.
         """
         if not 0 <= index < (count := self.batches(epoch)):
             raise IndexError(f"index: expected 0 to {count - 1} in epoch {epoch}, got {index}")
-        size = self.recipe.batch_size
-        chunks = self._plan(epoch)[index * size : (index + 1) * size]
-        rng = np.random.default_rng([self.recipe.seed, _BATCH, epoch, index])
-        pairs = self._cut(rng, self._pair(rng, chunks))
-        batch = self._assemble(pairs)
-        batch |= self._mask(rng, batch["input_ids"], pairs)
-        return batch | {"sentence_order_label": pairs.label}
+        plan, size = self._plan(epoch), self.recipe.batch_size
+        rows = plan.rows[index * size : (index + 1) * size + 1]
+        rng = np.random.default_rng([self.recipe.seed, _STREAM, epoch, index])
+        pairs = self._cut(rng, self._pair(rng, plan.chunks[rows[0] : rows[-1]]))
+        length = int(plan.shapes[index])
+        batch = self._sequences(rng, pairs, length)
+        if self.recipe.packing == 1:
+            return batch
+        predictions = self.recipe.row_predictions(length)
+        return pack(batch, rows - rows[0], length=length, predictions=predictions, pad=self.vocabulary.pad)
 
-    def _plan(self, epoch: int) -> np.ndarray:
-        """The chunks of an epoch in shuffled order: document, first segment, end segment, int64 [sequences, 3]."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plan of an epoch, which is as large as it is easily made."""
+        return self.__dict__ | {"_planned": None}
+
+    def _plan(self, epoch: int) -> EpochPlan:
         if self._planned is None or self._planned[0] != epoch:
-            rng = np.random.default_rng([self.recipe.seed, _PLAN, epoch])
-            lengths = np.diff(self.corpus.segments).tolist()
-            bounds = self.corpus.documents.tolist()
-            chunks = [
-                (document, *chunk)
-                for document, (first, end) in enumerate(itertools.pairwise(bounds))
-                for chunk in self._chunks(rng, lengths, first, end)
-            ]
-            self._planned = epoch, rng.permutation(np.array(chunks, np.int64).reshape(-1, 3))
+            self._planned = epoch, make_plan(self.corpus, self.recipe, epoch)
         return self._planned[1]
-
-    def _chunks(self, rng: np.random.Generator, lengths: list[int], first: int, end: int) -> list[tuple[int, int]]:
-        """Gather the segments of one document until they fill a sequence."""
-        chunks, total, target = [], 0, self._target(rng)
-        for segment in range(first, end):
-            total += lengths[segment]
-            if total >= target or segment == end - 1:
-                chunks.append((first, segment + 1))
-                first, total, target = segment + 1, 0, self._target(rng)
-        return chunks
-
-    @property
-    def _room(self) -> int:
-        return self.recipe.sequence_length - 3  # [CLS] and two [SEP]
-
-    def _target(self, rng: np.random.Generator) -> int:
-        short = rng.random() < self.recipe.short_sequence_probability
-        return int(rng.integers(2, self._room + 1)) if short else self._room
 
     def _pair(self, rng: np.random.Generator, chunks: np.ndarray) -> _Pairs:
         """Cut each chunk in two at a random segment and swap half of the pairs."""
-        at = self.corpus.segments
-        document, first, end = chunks.T
+        document, first, end, start, stop = chunks.T
         alone = end - first == 1
         middle = first + 1 + (rng.random(len(chunks)) * (end - first - 1)).astype(np.int64)
-        start_a, length_a = at[first], at[middle] - at[first]
-        start_b, length_b = at[middle], at[end] - at[middle]
+        cut = np.where(alone, stop, self.corpus.segments[middle])
+        start_a, length_a, start_b, length_b = start, cut - start, cut, stop - cut
         swap = (rng.random(len(chunks)) < 0.5) & ~alone
         label = np.where(alone, IGNORED_LABEL, swap)
         if self.recipe.original and alone.any():
@@ -149,14 +133,15 @@ class PretrainingData:
         at, bounds = self.corpus.segments, self.corpus.documents
         others = max(len(bounds) - 2, 1)
         other = (document + 1 + (rng.random(len(document)) * others).astype(np.int64)) % (len(bounds) - 1)
-        first = bounds[other] + (rng.random(len(other)) * (bounds[other + 1] - bounds[other])).astype(np.int64)
-        wanted = at[first] + np.maximum(self._room - length_a, 1)
-        end = np.minimum(np.searchsorted(at, wanted), bounds[other + 1])
-        return at[first], at[end] - at[first]
+        last = bounds[other + 1]
+        first = bounds[other] + (rng.random(len(other)) * (last - bounds[other])).astype(np.int64)
+        wanted = at[first] + np.maximum(self.recipe.room - length_a, 1)
+        end = [a + np.searchsorted(at[a : b + 1], w) for a, b, w in zip(first, last, wanted, strict=True)]
+        return at[first], at[np.minimum(end, last)] - at[first]
 
     def _cut(self, rng: np.random.Generator, pairs: _Pairs) -> _Pairs:
         """Shorten the longer text, then both, token by token at a random end, until they fit."""
-        room = self._room
+        room = self.recipe.room
         length_a = np.minimum(pairs.length_a, np.maximum(room - pairs.length_b, (room + 1) // 2))
         length_b = np.minimum(pairs.length_b, room - length_a)
         return pairs._replace(
@@ -166,90 +151,29 @@ class PretrainingData:
             length_b=length_b,
         )
 
-    def _assemble(self, pairs: _Pairs) -> dict[str, np.ndarray]:
-        """[CLS] a [SEP] b [SEP], padded."""
-        column = np.arange(self.recipe.sequence_length)  # [S]
-        start_a, length_a, start_b, length_b = (x[:, None] for x in pairs[:4])  # [B, 1]
-        second = column - length_a - 2  # place in the second text, [B, S]
-        in_a = (column >= 1) & (column <= length_a)
-        in_b = (second >= 0) & (second < length_b)
-        source = np.where(in_a, start_a + column - 1, np.where(in_b, start_b + second, 0))
-        ids = np.where(in_a | in_b, self.corpus.tokens[source], self.vocabulary.pad).astype(np.int64)
-        ids[:, 0] = self.vocabulary.cls
-        has_b = length_b > 0
-        ids[(column == length_a + 1) | (has_b & (second == length_b))] = self.vocabulary.sep
-        length = length_a + 2 + np.where(has_b, length_b + 1, 0)
+    def _sequences(self, rng: np.random.Generator, pairs: _Pairs, length: int) -> dict[str, np.ndarray]:
+        """[CLS] a [SEP] b [SEP], masked and padded to `length`."""
+        column = np.arange(length)  # [S]
+        end_a = pairs.length_a[:, None] + 1  # place of the first [SEP], [B, 1]
+        end = np.where(pairs.length_b > 0, pairs.length_a + pairs.length_b + 2, pairs.length_a + 1)[:, None]
+        masked = mask(rng, self._ids(pairs, length), (pairs.length_a, pairs.length_b), self.vocabulary, self.recipe)
         return {
-            "input_ids": ids,
-            "attention_mask": (column < length).astype(np.int64),
-            "token_type_ids": ((second >= 0) & (column < length)).astype(np.int64),
+            "input_ids": masked.ids,
+            "attention_mask": (column <= end).astype(np.int64),
+            "token_type_ids": ((column > end_a) & (column <= end)).astype(np.int64),
+            "masked_positions": masked.positions,
+            "labels": masked.labels,
+            "sentence_order_label": pairs.label,
         }
 
-    def _mask(self, rng: np.random.Generator, ids: np.ndarray, pairs: _Pairs) -> dict[str, np.ndarray]:
-        """Choose places, and give back the batch's ids with 80 % of them masked, 10 % random, 10 % as they were."""
-        recipe, shape = self.recipe, ids.shape
-        order = rng.random(shape)
-        weights = 1.0 / np.arange(1, recipe.max_ngram + 1)
-        sizes = 1 + np.searchsorted(np.cumsum(weights / weights.sum())[:-1], rng.random(shape), side="right")
-        begins = self.vocabulary.starts_word[ids]
-        positions = np.zeros((len(ids), recipe.predictions(recipe.sequence_length)), np.int64)
-        labels = np.full_like(positions, IGNORED_LABEL)
-        for row, (a, b) in enumerate(zip(pairs.length_a.tolist(), pairs.length_b.tolist(), strict=True)):
-            text = np.r_[1 : a + 1, a + 2 : a + 2 + b]  # places of text
-            word = begins[row, text]
-            word[0] = True
-            if b and not recipe.original:
-                word[a] = True
-            budget = recipe.predictions(a + b + (3 if b else 2))
-            bounds = [*np.flatnonzero(word).tolist(), a + b]
-            chosen = _choose(bounds, np.argsort(order[row, : len(bounds) - 1]).tolist(), sizes[row].tolist(), budget)
-            places = text[chosen]
-            positions[row, : len(places)] = places
-            labels[row, : len(places)] = ids[row, places]
-        return {
-            "input_ids": self._replace(rng, ids, positions, labels != IGNORED_LABEL),
-            "masked_positions": positions,
-            "labels": labels,
-        }
-
-    def _replace(
-        self, rng: np.random.Generator, ids: np.ndarray, positions: np.ndarray, used: np.ndarray
-    ) -> np.ndarray:
-        """Put [MASK], a random piece or nothing new at the chosen places."""
-        words = self.vocabulary
-        pool = np.arange(len(words.starts_word)) if self.recipe.original else words.ordinary
-        fate = rng.random(positions.shape)
-        random = pool[rng.integers(len(pool), size=positions.shape)]
-        kept = np.take_along_axis(ids, positions, axis=1)
-        new = np.where(fate < 0.8, words.mask, np.where(fate < 0.9, kept, random))
-        row, place = np.nonzero(used)
-        ids = ids.copy()
-        ids[row, positions[row, place]] = new[row, place]
+    def _ids(self, pairs: _Pairs, length: int) -> np.ndarray:
+        words, tokens = self.vocabulary, self.corpus.tokens
+        ids = np.full((len(pairs.label), length), words.pad, np.int64)
+        ids[:, 0] = words.cls
+        for row, start_a, length_a, start_b, length_b in zip(ids, *(x.tolist() for x in pairs[:4]), strict=True):
+            row[1 : length_a + 1] = tokens[start_a : start_a + length_a]
+            row[length_a + 1] = words.sep
+            if length_b:
+                row[length_a + 2 : length_a + length_b + 2] = tokens[start_b : start_b + length_b]
+                row[length_a + length_b + 2] = words.sep
         return ids
-
-
-def _choose(bounds: list[int], order: list[int], sizes: list[int], budget: int) -> list[int]:
-    """Take runs of words in random order until the budget is spent; a run too long for the rest is tried shorter.
-
-    Args:
-        bounds: Where each word starts, and the end of the last.
-        order: Words to start a run at, each once.
-        sizes: How many words the run at each word wants.
-        budget: How many places may be chosen.
-
-    Returns:
-        Chosen places, ascending.
-    """
-    chosen: set[int] = set()
-    last = len(bounds) - 1
-    for word in order:
-        left = budget - len(chosen)
-        if not left:
-            break
-        start, end = bounds[word], min(word + sizes[word], last)
-        while end > word and bounds[end] - start > left:
-            end -= 1
-        run = range(start, bounds[end])
-        if end > word and chosen.isdisjoint(run):
-            chosen.update(run)
-    return sorted(chosen)

@@ -9,11 +9,12 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from albert_core.errors import TokenizerError
-from albert_core.text_files import read_lines
+from albert_core.text_files import read_paragraphs
 from albert_core.tokenizer.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class _Corpus:
 
     def _sentences(self) -> Iterator[str]:
         number = 0
-        for number, line in enumerate(read_lines(self.paths), start=1):
+        paragraphs = filter(None, chain.from_iterable(map(read_paragraphs, self.paths)))
+        for number, line in enumerate(paragraphs, start=1):
             yield from _cut(self.preprocess(line))
             if number % _PROGRESS_EVERY == 0:
                 self.progress(number)

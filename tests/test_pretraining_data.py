@@ -5,46 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from letters import CLS, FIRST, MASK, PAD, SEP, UNK, Letters, numbered
 
 from albert_core.corpus import TokenizedCorpus, Vocabulary, split_sentences, starts_word
-from albert_core.pretraining_data import PretrainingData, _choose
+from albert_core.masking import choose
+from albert_core.pretraining_data import PretrainingData
 from albert_core.recipes import PretrainingRecipe
 
-PAD, UNK, CLS, SEP, MASK, FIRST = range(6)
 IGNORED = -100
-
-
-class Letters:
-    """A tokenizer whose words are letters joined: "ab c" is ▁a b ▁c."""
-
-    pad_token_id, unk_token_id, cls_token_id, sep_token_id, mask_token_id = PAD, UNK, CLS, SEP, MASK
-    all_special_ids = (PAD, UNK, CLS, SEP, MASK)
-    pieces = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", *(f"▁{c}" for c in "abcde"), *"abcde", ".")
-
-    def __len__(self):
-        return len(self.pieces)
-
-    def convert_ids_to_tokens(self, ids):
-        return [self.pieces[i] for i in ids]
-
-    def encode(self, text, add_special_tokens=True):
-        assert not add_special_tokens
-        pieces = [("▁" + c if i == 0 else c) for word in text.lower().split() for i, c in enumerate(word)]
-        return [self.pieces.index(piece) for piece in pieces]
-
-
-def numbered(segment_lengths, words_of=1):
-    """A corpus whose n-th token has the id FIRST + n, so that a batch tells where its text came from."""
-    lengths = [length for document in segment_lengths for length in document]
-    total = sum(lengths)
-    corpus = TokenizedCorpus(
-        tokens=np.arange(FIRST, FIRST + total, dtype=np.int32),
-        segments=np.concatenate([[0], np.cumsum(lengths)]),
-        documents=np.concatenate([[0], np.cumsum([len(d) for d in segment_lengths])]),
-    )
-    begins = np.ones(FIRST + total, bool)
-    begins[FIRST:] = np.arange(total) % words_of == 0
-    return corpus, Vocabulary(PAD, CLS, SEP, MASK, begins, np.arange(FIRST, FIRST + total))
 
 
 SEGMENTS = [[7, 3, 9, 4, 12, 1, 5, 8] * 4, [6, 2], [40], [11, 5, 5, 30] * 5]
@@ -183,7 +151,7 @@ def google_truncation(length_a, length_b, room):
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(5, 40))
 def test_texts_are_cut_to_googles_lengths(length_a, length_b, sequence_length):
     data = data_of(RECIPE.replace(sequence_length=sequence_length, batch_size=1))
-    pairs = data._pair(np.random.default_rng(0), np.array([[0, 0, 2]]))
+    pairs = data._pair(np.random.default_rng(0), np.array([[0, 0, 2, 0, 10]]))
     pairs = pairs._replace(length_a=np.array([length_a]), length_b=np.array([length_b]))
     cut = data._cut(np.random.default_rng(0), pairs)
     assert (cut.length_a[0], cut.length_b[0]) == google_truncation(length_a, length_b, sequence_length - 3)
@@ -226,7 +194,7 @@ def test_whole_words_are_predicted_up_to_the_budget(words_of):
     ],
 )
 def test_choice_of_runs(bounds, order, sizes, budget, chosen):
-    assert _choose(bounds, order, sizes, budget) == chosen
+    assert choose(bounds, order, sizes, budget) == chosen
 
 
 def test_runs_of_n_words_are_drawn_in_proportion_to_one_over_n():
