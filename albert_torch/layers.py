@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
 
 from albert_core.config import AlbertConfig
@@ -29,7 +33,7 @@ _XP = SimpleNamespace(
 )
 _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_new": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "silu": F.silu,
 }
@@ -38,7 +42,12 @@ _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
 def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
     """The activation a config names; PyTorch's kernel where it has one that agrees in float64."""
     act = config.hidden_act
-    return (_KERNELS.get(act) if isinstance(act, str) else None) or activation(_XP, act)
+    return (_KERNELS.get(act) if isinstance(act, str) else None) or partial(_formula, act)
+
+
+def _formula(act: str | Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Of this module, so that a model can be pickled."""
+    return activation(_XP, act)(x)
 
 
 class AlbertEmbeddings(nn.Module):
@@ -138,10 +147,15 @@ class AlbertAttention(nn.Module):
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a product with the module's weight is all that calling it does: no subclass, hook or parametrisation."""
-    return type(module) is nn.Linear and not (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+    """Whether a product with the module's weight is all that calling it does.
+
+    A subclass is an adapter, a parametrisation or sharding; a weight made of other tensors is quantised; a forward of
+    the module's own is a wrapper.
+    """
+    if type(module) is not nn.Linear or hasattr(type(module.weight), "__tensor_flatten__") or "forward" in vars(module):
+        return False
+    own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return not own and not _has_any_global_hook()
 
 
 class AlbertLayer(nn.Module):
@@ -254,9 +268,17 @@ def loses_gradients(mask: Tensor | None) -> bool:
     """
     if mask is None or not torch.is_grad_enabled():
         return False
-    if mask.device.type != "cpu" or torch.compiler.is_compiling():
-        return True
-    return bool((mask == 0).all(-1).any())
+    rows = known(mask)
+    return rows is None or bool((rows == 0).all(-1).any())
+
+
+def known(array: Tensor) -> np.ndarray | None:
+    """An array's values, or None where they are not at hand: on a device, or in a program being traced."""
+    if array.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return None
+    with suppress(RuntimeError, TypeError):  # inside torch.func.grad or vmap there are none; bfloat16 is not NumPy's
+        return array.detach().numpy()
+    return None
 
 
 def head_mask_rows(config: AlbertConfig, mask: Tensor | None, like: Tensor) -> Tensor | None:

@@ -7,7 +7,15 @@ from typing import Any
 
 import torch
 
-from albert_core.recipes import PretrainingRecipe, adamw_update, decays, lamb_update
+from albert_core.recipes import (
+    BETAS,
+    EPSILON,
+    WEIGHT_DECAY,
+    PretrainingRecipe,
+    adamw_update,
+    decays,
+    lamb_update,
+)
 
 __all__ = ["AdamW", "Lamb", "make_optimizer"]
 
@@ -29,9 +37,9 @@ class _NamedOptimizer(torch.optim.Optimizer):
         named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
         lr: float,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
+        betas: tuple[float, float] = BETAS,
+        eps: float = EPSILON,
+        weight_decay: float = WEIGHT_DECAY,
         bias_correction: bool = False,
     ) -> None:
         named = [(name, p) for name, p in named_parameters if p.requires_grad]
@@ -55,9 +63,7 @@ class _NamedOptimizer(torch.optim.Optimizer):
         return loss
 
     def _update(self, p: torch.nn.Parameter, group: dict[str, Any]) -> None:
-        state = self.state[p]
-        if not state:
-            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+        state = self.state_of(p)
         state["step"] += 1
         new, state["m"], state["v"] = self._rule(
             p,
@@ -72,6 +78,13 @@ class _NamedOptimizer(torch.optim.Optimizer):
             step=state["step"],
         )
         p.copy_(new)
+
+    def state_of(self, p: torch.nn.Parameter) -> dict[str, Any]:
+        """A parameter's step and moments, made where there are none yet."""
+        state = self.state[p]
+        if not state:
+            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+        return state
 
     def _rule(self, p: torch.nn.Parameter, state: dict[str, Any], group: dict[str, Any], **settings: Any) -> Any:
         raise TypeError(f"{type(self).__name__} is abstract")
@@ -96,8 +109,5 @@ def make_optimizer(recipe: PretrainingRecipe, named_parameters: Iterable[tuple[s
     return {"lamb": Lamb, "adamw": AdamW}[recipe.optimizer](
         named_parameters,
         recipe.learning_rate,
-        betas=(recipe.beta1, recipe.beta2),
-        eps=recipe.epsilon,
-        weight_decay=recipe.weight_decay,
-        bias_correction=recipe.bias_correction,
+        **recipe.optimizer_options(),
     )

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from albert_core import training
+from albert_core import trainer
 from albert_core.config import AlbertConfig
+from albert_core.loss_scale import next_loss_scale
+from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import Parameter
-from albert_core.recipes import PretrainingRecipe, clip_by_global_norm
-from albert_core.training import Part, evaluate, pretrain
+from albert_core.recipes import PretrainingRecipe, clipping_factor
+from albert_core.trainer import Part, StepMetrics
+from albert_core.training import evaluate, pretrain
 from albert_torch.base import from_numpy, to_numpy
 from albert_torch.losses import cross_entropy
 from albert_torch.models import AlbertForPreTraining
@@ -23,7 +26,7 @@ from albert_torch.optim import make_optimizer
 __all__ = ["Trainer", "evaluate", "pretrain"]
 
 
-class Trainer(training.Trainer):
+class Trainer(trainer.Trainer):
     model_class = AlbertForPreTraining
 
     def __init__(
@@ -35,42 +38,63 @@ class Trainer(training.Trainer):
         dtype: str = "float32",
         autocast: str | None = None,
     ) -> None:
-        self.recipe, self.autocast = recipe, autocast
+        self.recipe, self.autocast, self.loss_scale = recipe, autocast, self._first_scale(autocast)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = self.model_class._construct(config, dtype).to(self.device).train()
         self.optimizer = make_optimizer(recipe, self.model.named_parameters())
 
-    def step(self, parts: Sequence[Part], step: int) -> Tensor:
-        torch.manual_seed((self.recipe.seed << 32) + step)  # dropout as a function of the step, for resumes
-        losses = [self._backward(part) for part in parts]
-        self._clip()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return torch.stack(losses).sum()
+    def step(self, parts: Sequence[Part], step: int) -> StepMetrics:
+        self._seed(step)
+        metrics = self._gradients(parts)
+        self._apply(self.rate(step))
+        return metrics
 
-    def _backward(self, part: Part) -> Tensor:
+    def _seed(self, step: int) -> None:
+        """Dropout as a function of the step, for resumes."""
+        torch.manual_seed((self.recipe.seed << 32) + step)
+
+    def _gradients(self, parts: Sequence[Part]) -> StepMetrics:
+        """The sum over the parts, left in each parameter's `grad`, times the loss scale."""
+        found = torch.stack([torch.stack(self._backward(part)) for part in parts])
+        return StepMetrics(*found.sum(0))
+
+    def _backward(self, part: Part) -> StepMetrics:
+        labels, order = self._tensor(part.labels), self._tensor(part.order)
         with self._autocast():
             out = self.model(**{name: self._tensor(array) for name, array in part.inputs.items()})
-            masked = cross_entropy(out.prediction_logits, self._tensor(part.labels))
-            order = cross_entropy(out.sop_logits, self._tensor(part.order))
-            loss = masked * part.masked_share + order * part.order_share
-        loss.backward()
-        return loss.detach()
+            masked = cross_entropy(out.prediction_logits, labels)
+            swapped = cross_entropy(out.sop_logits, order)
+            loss = masked * part.masked_share + swapped * part.order_share
+        (loss if self.loss_scale is None else loss * float(self.loss_scale.scale)).backward()
+        right = accuracy(out.prediction_logits, labels), accuracy(out.sop_logits, order)
+        return StepMetrics(loss.detach(), right[0] * part.masked_share, right[1] * part.order_share)
 
-    def _clip(self) -> None:
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
-        clipped, _ = clip_by_global_norm(torch, [p.grad for p in parameters], self.recipe.max_gradient_norm)
-        for p, gradient in zip(parameters, clipped, strict=True):
-            p.grad = gradient
+    def _apply(self, rate: float) -> None:
+        """Clip and update; with a loss scale only where the gradients are finite."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if self.loss_scale is not None:
+            _multiply(gradients, 1 / float(self.loss_scale.scale))
+        factor, norm = clipping_factor(torch, gradients, self.recipe.max_gradient_norm)
+        if self._goes_on(norm):
+            _multiply(gradients, factor)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _goes_on(self, norm: Tensor) -> bool:
+        if self.loss_scale is None:
+            return True
+        finite = bool(norm.isfinite())  # waits for the device, as torch.amp.GradScaler does
+        self.loss_scale = next_loss_scale(np, self.loss_scale, finite)
+        return finite
 
     def get_moment(self, kind: str, parameter: Parameter) -> np.ndarray:
-        return to_numpy(self.optimizer.state[self.model.leaf(parameter).value][kind])
+        return to_numpy(self.optimizer.state_of(self.model.leaf(parameter).value)[kind])
 
     def set_moments(self, moments: Mapping[str, np.ndarray], step: int) -> None:
         for p in self.model.own_parameters():
-            found = {kind: from_numpy(moments[f"{kind}.{p.name}"]).to(self.device) for kind in training.MOMENTS}
+            found = {kind: from_numpy(moments[f"{kind}.{p.name}"]).to(self.device) for kind in trainer.MOMENTS}
             self.optimizer.state[self.model.leaf(p).value].update(step=step, **found)
 
     @contextmanager
@@ -89,3 +113,17 @@ class Trainer(training.Trainer):
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(self.device.type, getattr(torch, self.autocast))
+
+
+@torch.no_grad()
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of the counted labels that have the highest logit."""
+    counted = labels != IGNORED_LABEL
+    right = (logits.argmax(-1) == labels) & counted
+    return right.sum() / counted.sum().clamp(min=1)
+
+
+def _multiply(gradients: Sequence[Tensor], factor: Any) -> None:
+    """In place: the gradients of a large model are not copied."""
+    for gradient in gradients:
+        gradient.mul_(factor)
