@@ -12,7 +12,7 @@ help:
 	@echo "make test                          all tests, all three backends"
 	@echo "make test-all                      the long lanes too"
 	@echo "make lint                          ruff and pyright"
-	@echo "make peers                         the environment of transformers 4.57.6"
+	@echo "make peers                         the environments of transformers 4.57.6 and of keras-hub 0.32"
 	@echo "make bench                         ours beside the peers (needs make peers)"
 	@echo "make parity                        each backend beside the float64 reference"
 	@echo "make verify-published              the eight published models (needs a network)"
@@ -27,6 +27,7 @@ help:
 .venv-tf/.ready: EXTRAS = tf
 .venv-flax/.ready: EXTRAS = flax
 .venv-test/.ready: EXTRAS = torch,tf,flax,convert,train,dev
+.venv-bench/.ready: EXTRAS = torch,tf,flax,convert,train,dev,bench
 
 demo: .venv-$(BACKEND)/.ready
 	.venv-$(BACKEND)/bin/albert fill-mask --backend $(BACKEND) "$(SENTENCE)"
@@ -43,16 +44,20 @@ lint: .venv-test/.ready
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
 .venv-peers/.ready: requirements-peers.txt
-	$(PYTHON) -m venv --clear .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-peers.txt
+.venv-peers-keras/.ready: requirements-peers-keras.txt
+.venv-peers/.ready .venv-peers-keras/.ready:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-peers: .venv-peers/.ready
+peers: .venv-peers/.ready .venv-peers-keras/.ready
 
-bench: .venv-test/.ready .venv-peers/.ready
-	.venv-test/bin/python benchmarks/encoder.py --peers .venv-peers/bin/python
-	.venv-test/bin/python benchmarks/tokenization.py --peers .venv-peers/bin/python
-	.venv-test/bin/python benchmarks/convert.py
+bench: .venv-bench/.ready .venv-peers/.ready .venv-peers-keras/.ready
+	.venv-bench/bin/python benchmarks/encoder.py --peers .venv-peers/bin/python --keras-peers .venv-peers-keras/bin/python
+	.venv-bench/bin/python benchmarks/training.py --peers .venv-peers/bin/python
+	.venv-bench/bin/python benchmarks/tokenization.py --peers .venv-peers/bin/python
+	.venv-bench/bin/python benchmarks/pretraining_data.py
+	.venv-bench/bin/python benchmarks/convert.py
 
 parity: .venv-test/.ready
 	.venv-test/bin/albert parity

@@ -1,4 +1,4 @@
-"""AlbertConfig: every hyper-parameter of an ALBERT, its default, its range and its config.json.
+"""AlbertConfig: every hyper-parameter of an ALBERT, its default and its range.
 
 Sources: the paper (https://arxiv.org/abs/1909.11942), `AlbertConfig` of
 https://github.com/google-research/albert/blob/master/modeling.py, and the keys of the published config.json files.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from albert_core.config_fields import choice, flag, is_int, number, rate, size, token_id
+from albert_core.config_files import CONFIG_NAME, KNOWN_EXTRAS, ConfigFiles
 from albert_core.config_maps import (
     DEFAULT_LABELS,
     agreed_labels,
@@ -26,33 +25,19 @@ from albert_core.config_maps import (
     is_pruned,
     pruned_heads,
 )
-from albert_core.errors import ConfigError, NotFound
+from albert_core.errors import ConfigError
 from albert_core.numerics import ACTIVATIONS
 from albert_core.presets import PRESETS
-from albert_core.strict_json import clip, parse_object
+from albert_core.problem_types import PROBLEM_TYPES
 
-__all__ = ["POSITION_EMBEDDING_TYPES", "PRESETS", "PROBLEM_TYPES", "AlbertConfig", "AutoConfig"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["CONFIG_NAME", "POSITION_EMBEDDING_TYPES", "PRESETS", "PROBLEM_TYPES", "AlbertConfig", "AutoConfig"]
 
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 MAX_PARAMETERS = 20_000_000_000  # beyond it a config.json is a mistake or an attack, not a model
-CONFIG_NAME = "config.json"
-
-
-# Keys that transformers and Google write into config.json and that say nothing about an ALBERT's arithmetic here.
-# They are kept and come back on save without a warning. None of them is ever acted on.
-KNOWN_EXTRAS = frozenset(
-    "_name_or_path architectures auto_map model_type torch_dtype dtype transformers_version tie_word_embeddings "
-    "use_cache net_structure_type gap_size num_memory_blocks down_scale_factor layers_to_keep chunk_size_feed_forward "
-    "is_encoder_decoder is_decoder add_cross_attention pruned_heads attn_implementation "
-    "cls_token_id sep_token_id mask_token_id unk_token_id decoder_start_token_id".split()
-)
 
 
 @dataclass(init=False, repr=False, eq=False)
-class AlbertConfig:
+class AlbertConfig(ConfigFiles):
     """The hyper-parameters of an ALBERT. The defaults are those of ALBERT xxlarge, as in transformers.
 
     Fields that shape parameters cannot be set after construction: use `replace`. The others can, and each
@@ -139,8 +124,6 @@ class AlbertConfig:
         },
     )
     extra: dict[str, Any] = field(default_factory=dict, metadata={"doc": "Keys that are no field, kept for saving."})
-
-    model_type = "albert"
 
     def __init__(self, **values: Any) -> None:
         aside = self.__dict__
@@ -264,8 +247,6 @@ class AlbertConfig:
             values.update(id2label=dict(self.id2label), label2id=dict(self.label2id))
         return type(self)(**{**values, **changes})
 
-    # -- config.json ---------------------------------------------------------------------------------------------
-
     def to_dict(self) -> dict[str, Any]:
         """Every field and every kept key, under the names of config.json."""
         values = self._values()
@@ -273,59 +254,6 @@ class AlbertConfig:
         if not values["albert_pruned_heads"]:
             values.pop("albert_pruned_heads")  # a key of ours alone: files without pruned heads stay without it
         return {**self.extra, **values, "model_type": self.model_type}
-
-    def to_json_string(self) -> str:
-        """The config.json text: sorted keys, label ids as strings.
-
-        Raises:
-            ConfigError: `hidden_act` is a callable, which no file can hold.
-        """
-        if not isinstance(self.hidden_act, str):
-            raise ConfigError(
-                None, "hidden_act", self.hidden_act, "a name when a config is saved: " + ", ".join(ACTIVATIONS)
-            )
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], path: str | Path | None = None, **overrides: Any) -> AlbertConfig:
-        """A config from the keys of a config.json.
-
-        Args:
-            values: The keys. Nothing in them is ever imported, evaluated or taken as a switch.
-            path: The file they came from, named in errors.
-            **overrides: Fields that win over `values`.
-
-        Raises:
-            ConfigError: A value is out of range, or `model_type` is not "albert".
-        """
-        values = dict(values)
-        kind = values.pop("model_type", cls.model_type)
-        if kind != cls.model_type:
-            raise ConfigError(path, "model_type", kind, repr(cls.model_type))
-        if "num_labels" in overrides:  # an override of the number outweighs names that came with the file
-            values = {k: v for k, v in values.items() if k not in ("id2label", "label2id")}
-        known = {k: v for k, v in values.items() if k in _FIELDS and k != "extra"}
-        extra = {k: v for k, v in values.items() if k not in known}
-        config = cls(_path=path, **{**known, **overrides})
-        config.extra.update(extra)
-        if strange := sorted(extra.keys() - KNOWN_EXTRAS):
-            logger.warning("%s: kept but not used: %s", path or "config", ", ".join(map(clip, strange)))
-        return config
-
-    @classmethod
-    def from_json_file(cls, path: str | Path, **overrides: Any) -> AlbertConfig:
-        """Read a config.json.
-
-        Raises:
-            NotFound: There is no such file.
-            FormatError: It is not the JSON of an object.
-            ConfigError: It is not that of an ALBERT.
-        """
-        try:
-            data = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise NotFound(path, None, "there is no such file") from None
-        return cls.from_dict(parse_object(data, path, "config"), path=path, **overrides)
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> AlbertConfig:
@@ -337,40 +265,6 @@ class AlbertConfig:
         if name not in PRESETS:
             raise ConfigError(None, "preset", name, "one of " + ", ".join(PRESETS))
         return cls(**{**PRESETS[name], **overrides})
-
-    @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> AlbertConfig:
-        """Read the config of a folder, the bundled model or a hub model.
-
-        Args:
-            name_or_path: A folder (or its config.json), the bundled model's name or a hub id.
-            **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and fields
-                that win over the file's.
-
-        Raises:
-            NotFound: There is no config.json.
-            FormatError: It is not the JSON of an object.
-            ConfigError: It is not that of an ALBERT.
-            DownloadError: The hub cannot be reached, or has no such model.
-        """
-        if Path(name_or_path).is_file():
-            return cls.from_json_file(name_or_path, **options)
-        from albert_core.hub import LOCATE_OPTIONS, locate
-
-        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
-        file = locate(name_or_path, **where).file(CONFIG_NAME)
-        if file is None:
-            raise NotFound(name_or_path, None, f"has no {CONFIG_NAME}")
-        return cls.from_json_file(file, **options)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json into `folder`, atomically."""
-        from albert_core.atomic import write_file
-
-        folder = Path(folder)
-        text = self.to_json_string()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / CONFIG_NAME, text.encode())
 
 
 class AutoConfig:

@@ -1,7 +1,7 @@
 """Where each format keeps each parameter: names and layouts, derived from the rows of the parameter table.
 
 A `Place` says under which name, transposed or not, and in which shape a format holds a parameter. Names use "/" in
-every format but PyTorch's. What a file may hold besides, and why it is not needed, is the ignore list.
+every format but PyTorch's. What a file may hold besides stands in `albert_core.ignored_names`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from albert_core.heads import HEADS
+from albert_core.ignored_names import ignored
 from albert_core.keras_names import hub_name, official_name, own_name
-from albert_core.parameters import PREFIX, TIED, Kind, Parameter, parameter_table, rows
+from albert_core.parameters import PREFIX, TIED, WORDS, Kind, Parameter, parameter_table, rows
 from albert_core.walker import LAYOUTS
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMES", "Place", "ignored", "key_of", "known_names", "places", "stranger"]
 
-_WORDS = "albert.embeddings.word_embeddings.weight"
 _DECODER_BIAS, _DECODER_WEIGHT = "predictions.decoder.bias", "predictions.decoder.weight"
 
 
@@ -62,7 +62,7 @@ def _tf_h5(p: Parameter, _: str | None, __: AlbertConfig) -> _Found:
     if p.kind is Kind.VECTOR:
         return p.name.replace(".", "/"), False, None
     leaf, transposed = _TF_LEAVES[p.kind][p.leaf]
-    leaf = "weight" if p.name == _WORDS else leaf
+    leaf = "weight" if p.name == WORDS else leaf
     path = re.sub(r"/(\d+)", r"_._\1", p.module.replace(".", "/"))
     return f"{path}/{leaf}", transposed, None
 
@@ -202,22 +202,8 @@ def _spellings(scheme: str, raw: str) -> Iterator[str]:
         yield raw.removeprefix("module/")
 
 
-# -- the ignore list -----------------------------------------------------------------------------------------------
+# -- names of other architectures --------------------------------------------------------------------------------------
 
-_IGNORED = (
-    (("torch",), r"(^|\.)embeddings\.position_ids$", "a buffer of old transformers versions, 0 to 511"),
-    (
-        ("tf1",),
-        r"(^|/)(adam_[mv]|lamb_[mv]|Adam(_\d+)?|AdamWeightDecayOptimizer(_\d+)?|LAMBOptimizer(_\d+)?)$",
-        "an optimizer's moment",
-    ),
-    (("tf1",), r"(^|/)(global_step|beta[12]_power(_\d+)?)$", "an optimizer's counter"),
-    (("tf1", "official"), r"^(_CHECKPOINTABLE_OBJECT_GRAPH|save_counter/.*)$", "TensorFlow's own bookkeeping"),
-    (("nnx",), r"\.(rngs|dropout_keys)\.", "the state of a dropout's random numbers"),
-    (("tf_h5",), r"(^|/)optimizer_weights/", "an optimizer's moment"),
-    (("keras", "keras_hub"), r"^optimizer/", "an optimizer's moment or counter"),
-    (("keras", "keras_hub"), r"/seed_generator(_\d+)?/vars/0$", "the state of a dropout's random numbers"),
-)
 _STRANGERS = (
     (
         ("tf1",),
@@ -231,11 +217,6 @@ _STRANGERS = (
         "which no ALBERT class computes",
     ),
 )
-
-
-def ignored(scheme: str, raw: str) -> str | None:
-    """Why a tensor of a file is not needed by any model, or None when it has to be used."""
-    return next((why for schemes, pattern, why in _IGNORED if scheme in schemes and re.search(pattern, raw)), None)
 
 
 def stranger(scheme: str, raw: str) -> str | None:

@@ -12,7 +12,8 @@ import numpy as np
 from albert_core.dtypes import DTYPES
 from albert_core.errors import CheckpointError, DtypeMismatch, MissingKeys, ShapeMismatch, UnexpectedKeys
 from albert_core.heads import ENCODER_PARTS
-from albert_core.parameters import IGNORED_KEYS, PREFIX, TIED, Parameter, part_of
+from albert_core.ignored_names import ignored
+from albert_core.parameters import PREFIX, TIED, Parameter, part_of
 
 __all__ = ["LoadPlan", "LoadReport"]
 
@@ -84,7 +85,7 @@ class LoadPlan:
 
     def _sort_out_rest(self, table: dict[str, Parameter], names: dict[str, str]) -> None:
         for name, key in names.items():
-            if name in table or IGNORED_KEYS.search(key):
+            if name in table or ignored("torch", key):
                 continue
             part = part_of(name)
             if part is None or part in ENCODER_PARTS:  # a tensor no ALBERT has, or a layer this config has not

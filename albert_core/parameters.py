@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from albert_core.signature import dimension_sizes
+from albert_core.dimensions import dimension_sizes
 
 if TYPE_CHECKING:
     from albert_core.config import AlbertConfig
 
 __all__ = [
+    "BIAS",
     "EMBEDDINGS_PART",
     "ENCODER_PART",
-    "IGNORED_KEYS",
     "POOLER_PART",
     "PREFIX",
     "TIED",
@@ -65,7 +65,7 @@ class Row:
         path: Its canonical path; `{g}` and `{i}` stand for the layer group and the inner layer.
         tf1: Its variable scope in Google's checkpoints, or None where Google has no such module.
         kind: What it is.
-        dims: Dimension letters of `albert_core.signature`; LINEAR and OUTPUT name (in, out).
+        dims: Dimension letters of `albert_core.dimensions`; LINEAR and OUTPUT name (in, out).
         tied: Leaf -> the canonical name whose values it shares.
     """
 
@@ -109,11 +109,11 @@ EMBEDDINGS_PART, ENCODER_PART, POOLER_PART = "embeddings", "encoder", "pooler"
 _LAYER = "albert.encoder.albert_layer_groups.{g}.albert_layers.{i}."
 _TF1_LAYER = "bert/encoder/transformer/group_{g}/inner_group_{i}/"
 _IN = "albert.encoder.embedding_hidden_mapping_in"
-WORDS = "albert.embeddings.word_embeddings.weight"
+WORDS, BIAS = "albert.embeddings.word_embeddings.weight", "predictions.bias"
 _EMB, _TF1_EMB = "albert.embeddings.", "bert/embeddings/"
 _LINEAR, _NORM, _EMBEDDING = Kind.LINEAR, Kind.NORM, Kind.EMBEDDING
 
-_DECODER_TIES = (("weight", WORDS), ("bias", "predictions.bias"))
+_DECODER_TIES = (("weight", WORDS), ("bias", BIAS))
 
 # fmt: off
 ROWS: tuple[Row, ...] = (
@@ -132,7 +132,7 @@ ROWS: tuple[Row, ...] = (
     Row("encoder", _LAYER + "ffn", _TF1_LAYER + "ffn_1/intermediate/dense", _LINEAR, ("H", "F")),
     Row("encoder", _LAYER + "ffn_output", _TF1_LAYER + "ffn_1/intermediate/output/dense", _LINEAR, ("F", "H")),
     Row("pooler", "albert.pooler", "bert/pooler/dense", _LINEAR, ("H", "H")),
-    Row("predictions", "predictions.bias", "cls/predictions/output_bias", Kind.VECTOR, ("V",)),
+    Row("predictions", BIAS, "cls/predictions/output_bias", Kind.VECTOR, ("V",)),
     Row("predictions", "predictions.LayerNorm", "cls/predictions/transform/LayerNorm", _NORM, ("E",)),
     Row("predictions", "predictions.dense", "cls/predictions/transform/dense", _LINEAR, ("H", "E")),
     Row("predictions", "predictions.decoder", None, _LINEAR, ("E", "V"), _DECODER_TIES),
@@ -144,10 +144,6 @@ ROWS: tuple[Row, ...] = (
 # fmt: on
 
 TIED = {f"{row.path}.{leaf}": target for row in ROWS for leaf, target in row.tied}
-IGNORED_KEYS = re.compile(
-    r"(^|\.)embeddings\.position_ids$"  # a buffer of old transformers files
-    r"|(^|/)(adam_[mv]|lamb_[mv]|global_step|AdamWeightDecayOptimizer(_\d+)?)$"  # slots of Google's optimizers
-)
 
 
 def rows(config: AlbertConfig, parts: Iterable[str]) -> Iterator[Row]:

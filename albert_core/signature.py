@@ -1,4 +1,4 @@
-"""What goes into a model: the dimension letters, and every input with its order, dimensions, type and meaning.
+"""What goes into a model: every input with its order, dimensions, type and meaning.
 
 `Signature.bind` turns positional and keyword arguments into a checked `Inputs`, the same in every backend.
 """
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from albert_core.dimensions import DIMENSIONS, dimension_sizes
 from albert_core.input_checks import check_dtype, check_ids, check_shape, dtype_name, is_integer
+from albert_core.problem_types import LABEL_RULES, problem_type
 
 if TYPE_CHECKING:
     from albert_core.config import AlbertConfig
@@ -29,47 +31,6 @@ __all__ = [
     "flat_choices",
     "problem_type",
 ]
-
-DIMENSIONS = {
-    "B": "batch",
-    "C": "choices",
-    "S": "sequence",
-    "P": "masked positions per sequence",
-    "E": "embedding size",
-    "H": "hidden size",
-    "N": "attention heads",
-    "D": "head size",
-    "F": "feed-forward size",
-    "V": "vocabulary",
-    "X": "position embeddings",
-    "T": "segment types",
-    "R": "relative distances, 2 X - 1",
-    "L": "layers",
-    "I": "inner layers of a group",
-    "G": "layer groups",
-    "K": "labels",
-}
-
-
-def dimension_sizes(config: AlbertConfig) -> dict[str, int]:
-    """The sizes that a config fixes, by dimension letter; digits stand for themselves."""
-    return {
-        "E": config.embedding_size,
-        "H": config.hidden_size,
-        "N": config.num_attention_heads,
-        "D": config.head_size,
-        "F": config.intermediate_size,
-        "V": config.vocab_size,
-        "X": config.max_position_embeddings,
-        "T": config.type_vocab_size,
-        "R": 2 * config.max_position_embeddings - 1,
-        "L": config.num_hidden_layers,
-        "I": config.inner_group_num,
-        "G": config.num_hidden_groups,
-        "K": config.num_labels,
-        "1": 1,
-        "2": 2,
-    }
 
 
 @dataclass(frozen=True)
@@ -276,7 +237,7 @@ class Signature:
             if inputs.masked_positions is not None:
                 return ("BP",), self.label_index
             by_head = (self.label_shapes, self.label_index)
-            shapes, index = by_head if self.label_index else _PROBLEMS[problem_type(config, inputs.labels)]
+            shapes, index = by_head if self.label_index else LABEL_RULES[problem_type(config, inputs.labels)]
             alone = "B1" in shapes and inputs.lead.shape[0] == 1  # one label for a batch of one needs no axis
             return (*shapes, "") if alone else shapes, index
         if self.choices and spec.name in PER_CHOICE:
@@ -293,25 +254,6 @@ _LIMITS = {
     "C": "choices",
     "2": "orders",
 }
-_PROBLEMS = {
-    "single_label_classification": (("B", "B1"), "K"),
-    "multi_label_classification": (("BK",), ""),
-    "regression": (("BK",), ""),
-    "regression of one value": (("B", "B1"), ""),
-}
-
-
-def problem_type(config: AlbertConfig, labels: Any) -> str:
-    """What a sequence classifier's labels mean: as the config says, or else as their number and dtype say.
-
-    As in transformers, but for each call: the config is never written to.
-    """
-    kind = config.problem_type
-    if kind is None and config.num_labels > 1:
-        return "single_label_classification" if is_integer(dtype_name(labels)) else "multi_label_classification"
-    if kind in (None, "regression"):
-        return "regression" if config.num_labels > 1 else "regression of one value"
-    return kind
 
 
 def flat_choices(xp: Any, inputs: Inputs) -> Inputs:

@@ -14,12 +14,11 @@ import numpy as np
 
 from albert_core.config import AlbertConfig
 from albert_core.core_model import CoreModel
-from albert_core.parameters import WORDS, truncated_normal
+from albert_core.parameters import BIAS, WORDS, truncated_normal
 from albert_core.walker import Leaf
 
 __all__ = ["BIAS", "Surgery", "check_embeddings"]
 
-BIAS = "predictions.bias"
 ATTENTION_OUTPUT = re.compile(r"albert_layer_groups\.(?P<group>\d+)\..*attention\.dense\.weight$")
 
 

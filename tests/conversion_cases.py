@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from albert_conversion.convert import convert, plan_of
 from albert_conversion.opened import open_checkpoint
 from hypothesis import strategies as st
 
+from albert_core import reference
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES
 from albert_core.formats import FORMATS, losses
@@ -28,29 +32,44 @@ SIZES = {
 }
 
 
+class Model(NamedTuple):
+    """What a checkpoint is written from."""
+
+    config: AlbertConfig
+    head: str
+    dtype: str
+    state: dict[str, np.ndarray]
+
+
 @st.composite
-def configs(draw: Callable[..., object]) -> AlbertConfig:
-    """Configs of every layout, with fields that only some formats can hold."""
-    heads, width = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    layers = draw(st.integers(1, 4))
-    return AlbertConfig(
+def models(draw: Callable[..., Any]) -> Model:
+    """Models of every layout, head and dtype; every second one is such that every format holds it."""
+    everywhere = draw(st.booleans())
+    heads, width, layers = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    groups = [g for g in range(1, layers + 1) if layers % g == 0 or not everywhere]
+    embedding = st.integers(1, 4)
+    config = AlbertConfig(
         vocab_size=draw(st.integers(4, 9)),
-        embedding_size=draw(st.integers(1, 4)),
+        embedding_size=draw(embedding.filter(lambda e: e != heads * width) if everywhere else embedding),
         hidden_size=heads * width,
         num_attention_heads=heads,
         intermediate_size=draw(st.integers(1, 5)),
         num_hidden_layers=layers,
-        num_hidden_groups=draw(st.integers(1, layers)),
+        num_hidden_groups=draw(st.sampled_from(groups)),
         inner_group_num=draw(st.integers(1, 2)),
         max_position_embeddings=draw(st.integers(1, 5)),
         type_vocab_size=draw(st.integers(1, 3)),
         num_labels=draw(st.integers(1, 4)),
-        hidden_act=draw(st.sampled_from(["gelu_new", "gelu_new", "gelu", "relu"])),
-        position_embedding_type=draw(st.sampled_from(["absolute", "absolute", "relative_key"])),
+        hidden_act="gelu_new" if everywhere else draw(st.sampled_from(["gelu_new", "gelu", "relu"])),
+        position_embedding_type="absolute" if everywhere else draw(st.sampled_from(["absolute", "relative_key"])),
         classifier_dropout_prob=draw(st.sampled_from([0.1, 0.25])),
         pad_token_id=draw(st.sampled_from([0, 1, None])),
         extra={"net_structure_type": 0} if draw(st.booleans()) else {},
     )
+    held = FORMATS.values() if everywhere else [FORMATS["safetensors"]]
+    head = draw(st.sampled_from(sorted(frozenset.intersection(*(f.heads for f in held if f.writable)))))
+    dtype = draw(st.sampled_from(sorted(frozenset.intersection(*(f.dtypes for f in held if f.writable)))))
+    return Model(config, head, dtype, random_bits(config, head, dtype, draw(st.integers(0, 2**32))))
 
 
 def random_bits(config: AlbertConfig, head: str, dtype: str, seed: int) -> dict[str, np.ndarray]:
@@ -93,4 +112,29 @@ def can_hold(name: str, config: AlbertConfig, head: str, dtype: str) -> bool:
     return not equal and not losses(FORMATS[name], config, head, dtype)
 
 
-__all__ = ["SIZES", "bytes_of", "can_hold", "configs", "convert", "random_bits", "saved", "tensors_of"]
+@contextmanager
+def hub_epsilon() -> Iterator[None]:
+    """The reference with 1e-5 in the norm of the masked-LM head, which is what keras-hub computes."""
+    norm = reference._norm
+
+    def hub_norm(ns: Any, config: AlbertConfig, x: Any, state: Any, at: str) -> Any:
+        config = config.replace(layer_norm_eps=1e-5) if at == "predictions.LayerNorm" else config
+        return norm(ns, config, x, state, at)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "_norm", hub_norm)
+        yield
+
+
+__all__ = [
+    "SIZES",
+    "Model",
+    "bytes_of",
+    "can_hold",
+    "convert",
+    "hub_epsilon",
+    "models",
+    "random_bits",
+    "saved",
+    "tensors_of",
+]

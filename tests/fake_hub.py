@@ -15,26 +15,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LARGE = (".safetensors", ".bin", ".model")
 _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_STORED = re.compile(r"/stored/([^/]+/[^/]+)/(.+)")
 
 
 class FakeHub:
     """What the server holds and how it misbehaves; a test changes the attributes at any time.
 
-    `repos` maps id -> file name -> bytes, `gated` holds ids, `damage` maps a file name to what is sent instead of it,
-    `requests` lists every request as "METHOD path".
+    `repos` maps id -> file name -> bytes, `commits` maps an id to its one commit, where a test cares for it, `gated`
+    holds ids, `damage` maps a file name to what is sent instead of it, `requests` lists every request as "METHOD path".
     """
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, bytes]] = {}
+        self.commits: dict[str, str] = {}
         self.gated: set[str] = set()
         self.damage: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.endpoint = ""
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        if path.startswith("/large/"):
-            name = path.rpartition("/")[2]
-            data = next(files[name] for files in self.repos.values() if name in files)
+        if match := _STORED.fullmatch(path):
+            repo, name = match.groups()
+            data = self.repos[repo][name]
             return 200, {"ETag": f'"{_etag(name, data)}"'}, self.damage.get(name, data)
         match = _RESOLVE.fullmatch(path)
         repo, revision, name = match.groups() if match else ("", "", "")
@@ -42,7 +44,7 @@ class FakeHub:
             return 404, {"X-Error-Code": "RepoNotFound"}, b""
         if repo in self.gated:
             return 403, {"X-Error-Code": "GatedRepo"}, b""
-        commit = {"X-Repo-Commit": hashlib.sha1(repo.encode()).hexdigest()}
+        commit = {"X-Repo-Commit": self.commit(repo)}
         if revision not in ("main", commit["X-Repo-Commit"]):
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         if name not in self.repos[repo]:
@@ -51,11 +53,12 @@ class FakeHub:
         if not name.endswith(LARGE):
             return 200, {"ETag": f'"{_etag(name, data)}"', **commit}, self.damage.get(name, data)
         linked = {"X-Linked-Etag": f'"{_etag(name, data)}"', "X-Linked-Size": str(len(data))}
-        return (
-            302,
-            {"Location": self.endpoint.replace("127.0.0.1", "localhost") + f"/large/{name}", **linked, **commit},
-            b"",
-        )
+        location = self.endpoint.replace("127.0.0.1", "localhost") + f"/stored/{repo}/{name}"
+        return 302, {"Location": location, **linked, **commit}, b""
+
+    def commit(self, repo: str) -> str:
+        """The commit that a model's branch main is at."""
+        return self.commits.get(repo) or hashlib.sha1(repo.encode()).hexdigest()
 
 
 def _etag(name: str, data: bytes) -> str:

@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant("losses of both ends added", K + "losses.py", "for logits, place in ends) / 2", "for logits, place in ends)"),
     Mutant("start and end swapped", F + "models.py", "start, end = jnp.unstack", "end, start = jnp.unstack"),
     Mutant("absolute error", T + "losses.py", "F.mse_loss", "F.l1_loss"),
-    Mutant("multi label as single", C + "signature.py", 'else "multi_label_classification"', 'else "single_label_classification"', HEADS),
+    Mutant("multi label as single", C + "problem_types.py", 'else "multi_label_classification"', 'else "single_label_classification"', HEADS),
     Mutant("choices and rows mixed up", C + "signature.py", "x = xp.broadcast_to(x[:, None], (batch, choices,", "x = xp.broadcast_to(x[None], (choices, batch,", HEADS),
     # training
     Mutant("no dropout after the feed-forward", T + "layers.py", "x + self.dropout(self.ffn_output(inner))", "x + self.ffn_output(inner)", DROPOUT),

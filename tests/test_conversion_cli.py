@@ -21,7 +21,7 @@ HEAD = "AlbertForQuestionAnswering"
 
 
 def run(*args: object, module: str = "albert_core") -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "200"}
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "80"}
     command = [sys.executable, "-W", "ignore", "-m", module, *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
 

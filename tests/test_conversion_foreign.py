@@ -13,7 +13,7 @@ import pytest
 from albert_conversion.convert import convert, plan_of
 from albert_conversion.opened import open_checkpoint
 from conftest import Adapter
-from conversion_cases import tensors_of
+from conversion_cases import hub_epsilon, tensors_of
 from fake_hub import FakeHub, fake_hub
 from test_hub import _forget_connections
 
@@ -54,6 +54,14 @@ def test_the_reference_gives_the_owner_s_numbers(kind: str) -> None:
     got = reference.forward(plan.config, state, INPUTS, plan.head)
     for name, expected in outputs(kind).items():
         assert np.abs(got[name] - expected).max() < CLOSE[kind], name
+
+
+def test_keras_hub_s_masked_lm_differs_by_its_epsilon_alone() -> None:
+    with open_checkpoint(FOREIGN / "keras-hub") as opened, hub_epsilon():
+        plan = plan_of(opened)
+        state = {name: plan.state[name].astype(np.float64) for name in plan.state}
+        got = reference.forward(plan.config, state, INPUTS, plan.head)
+    assert np.abs(got["logits"] - outputs("keras-hub")["logits"]).max() < 1e-6
 
 
 @pytest.mark.parametrize("kind", HEADS_OF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,47 @@ def test_several_masks_and_several_texts(task: FillMaskPipeline) -> None:
     assert np.allclose([c["score"] for c in together[0]], [c["score"] for c in alone], rtol=1e-12)
 
 
+def test_a_list_of_one_text_gives_what_the_text_gives_as_in_transformers(task: FillMaskPipeline) -> None:
+    assert task([SENTENCE]) == task(SENTENCE)
+    assert task((SENTENCE,)) == [task(SENTENCE)]
+    assert task([]) == []
+
+
+def test_an_iterator_is_taken_batch_after_batch(task: FillMaskPipeline) -> None:
+    taken: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for text in (SENTENCE, "The [MASK].", "A [MASK]."):
+            taken.append(text)
+            yield text
+
+    results = task(texts(), batch_size=2)
+    assert taken == []
+    first = next(results)
+    assert (len(taken), [c["token"] for c in first]) == (2, [c["token"] for c in task(SENTENCE)])
+    assert len(list(results)) == 2
+
+
+def test_what_a_call_does_not_say_stands_where_the_task_was_made(task: FillMaskPipeline) -> None:
+    made = pipeline(
+        "fill-mask", task.model, tokenizer=task.tokenizer, top_k=2, targets=["food", "energy"], batch_size=1
+    )
+    assert made(SENTENCE) == task(SENTENCE, top_k=2, targets=["food", "energy"])
+    assert made(SENTENCE, top_k=1, targets="water") == task(SENTENCE, top_k=1, targets="water")
+    task.model.calls.clear()
+    made([SENTENCE, SENTENCE])
+    assert [call["input_ids"][0] for call in task.model.calls] == [1, 1]
+    with pytest.raises(ValueError, match="top_k: expected an int of at least 1, got 0"):
+        pipeline("fill-mask", task.model, tokenizer=task.tokenizer, top_k=0)
+    with pytest.raises(TypeError, match="fill-mask has no option 'num_beams'; expected one of batch_size, cache_dir"):
+        pipeline("fill-mask", task.model, tokenizer=task.tokenizer, num_beams=4)
+
+
+def test_the_tokenizer_gets_more_arguments(task: FillMaskPipeline) -> None:
+    (best, *_) = task("[MASK] " + "word " * 600, tokenizer_kwargs={"truncation": True, "max_length": 16})
+    assert len(task.tokenizer(best["sequence"])["input_ids"]) <= 16
+
+
 def test_targets(task: FillMaskPipeline) -> None:
     everything = {c["token"]: c["score"] for c in task(SENTENCE, top_k=task.model.config.vocab_size)}
     found = task(SENTENCE, targets=["food", "energy", "food"])
@@ -82,6 +124,7 @@ def test_targets(task: FillMaskPipeline) -> None:
     [
         ("no mask", {}, r"with \[MASK\], got 'no mask'"),
         (SENTENCE, {"top_k": 0}, "top_k: expected an int of at least 1, got 0"),
+        (SENTENCE, {"batch_size": True}, "batch_size: expected an int of at least 1, got True"),
         (SENTENCE, {"targets": []}, "targets: expected at least one word"),
         ("word " * 600 + "[MASK]", {}, "expected at most [0-9]+ pieces"),
     ],
@@ -96,10 +139,15 @@ def test_unknown_names() -> None:
         pipeline("translate")
     with pytest.raises(ValueError, match="backend: expected one of torch, tf, flax, got 'theano'"):
         pipeline("fill-mask", backend="theano")
+    with pytest.raises(ValueError, match="framework: expected one of pt, tf, flax, jax, got 'theano'"):
+        pipeline("fill-mask", framework="theano")
+    with pytest.raises(ValueError, match="framework: expected that of the backend 'tf', got 'pt'"):
+        pipeline("fill-mask", backend="tf", framework="pt")
 
 
 def test_every_backend_gives_the_reference_answer(backend: Adapter, task: FillMaskPipeline) -> None:
-    found = backend.package.pipeline("fill-mask", model=BUNDLED_MODEL, dtype="float32")(SENTENCE)
+    framework = {"torch": "pt"}.get(backend.name, backend.name)
+    found = backend.package.pipeline("fill-mask", model=BUNDLED_MODEL, framework=framework, dtype="float32")(SENTENCE)
     expected = task(SENTENCE)
     assert [c["token"] for c in found] == [c["token"] for c in expected]
     assert np.allclose([c["score"] for c in found], [c["score"] for c in expected], rtol=1e-5)

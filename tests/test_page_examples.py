@@ -96,7 +96,7 @@ def files_of(name: str) -> dict[str, bytes]:
 
 
 def publish(hub: FakeHub, name: str) -> None:
-    """Serve one model; this hub holds one large file of a name."""
+    """Serve one model."""
     hub.repos = {name: files_of(name)}
 
 

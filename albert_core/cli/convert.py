@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from albert_core.cli.options import WIDE
 from albert_core.cli.progress import counter
 from albert_core.formats import FORMATS
 
@@ -68,7 +69,7 @@ def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, width=WIDE)
     table = Table(
         *(Column(name, overflow="fold") for name in ("in the source", "", "here", "dtype", "shape", "bytes", "why"))
     )

@@ -56,7 +56,7 @@ def fill_mask(
     for each in names:
         load_quietly(each)
         task = pipeline("fill-mask", model, backend=each, device=device_of(device), dtype=dtype)
-        results[task.model.framework], name = task(texts, top_k=top_k, targets=words), task.name
+        results[task.model.framework], name = list(task(iter(texts), top_k=top_k, targets=words)), task.name
     if as_json:
         click.echo(json.dumps(_document(name, texts, results), ensure_ascii=False))
     else:

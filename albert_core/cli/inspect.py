@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from albert_core.cli.options import WIDE
+
 if TYPE_CHECKING:
     from albert_conversion.inspection import Inspected
 
@@ -44,7 +46,7 @@ def _show(found: Inspected) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, width=WIDE)
     columns = ("tensor", "dtype", "shape", "bytes", "sha256", "not finite", "here")
     table = Table(*(Column(name, overflow="fold") for name in columns))
     for facts in found.tensors:

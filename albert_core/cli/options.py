@@ -13,7 +13,9 @@ import click
 
 from albert_core.backends import BACKENDS, load
 
-__all__ = ["device_of", "fill_mask_options", "load_quietly", "model_options", "read_texts"]
+__all__ = ["WIDE", "device_of", "fill_mask_options", "load_quietly", "model_options", "read_texts"]
+
+WIDE = 1000  # columns of a table of tensors, whose names are of no use when they are folded
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:

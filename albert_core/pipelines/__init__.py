@@ -7,12 +7,13 @@ from typing import Any
 
 from albert_core.backends import BACKENDS, installed, load
 from albert_core.errors import BackendMissing
-from albert_core.hub import BUNDLED_MODEL
+from albert_core.hub import BUNDLED_MODEL, LOCATE_OPTIONS
 from albert_core.pipelines.fill_mask import FillMaskPipeline
 
 __all__ = ["TASKS", "FillMaskPipeline", "pipeline", "pipeline_for"]
 
 TASKS = {"fill-mask": FillMaskPipeline}
+FRAMEWORKS = {"pt": "torch", "tf": "tf", "flax": "flax", "jax": "flax"}  # transformers' names -> ours
 
 
 def pipeline(
@@ -21,7 +22,9 @@ def pipeline(
     *,
     tokenizer: Any = None,
     backend: str | None = None,
+    framework: str | None = None,
     device: Any = None,
+    device_map: Any = None,
     dtype: Any = None,
     torch_dtype: Any = None,
     attn_implementation: str | None = None,
@@ -34,42 +37,35 @@ def pipeline(
         model: A folder, the bundled model's name, a hub id, or a model object; the bundled model when None.
         tokenizer: A tokenizer object or where to load one; the model's own when None.
         backend: "torch", "tf" or "flax"; the first installed one when None.
+        framework: transformers' name of the backend: "pt", "tf", "flax" or "jax".
         device: Where the model runs, for example "cpu", "cuda:0" or 0; -1 is the CPU.
+        device_map: As in `from_pretrained`.
         dtype: What to compute in; float32 when None, also where the checkpoint is stored in half precision.
         torch_dtype: Another name of `dtype`.
         attn_implementation: As in `from_pretrained`.
-        **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`.
+        **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and what the
+            task takes, for example `top_k` and `batch_size`.
 
     Raises:
-        ValueError: There is no such task or backend.
+        TypeError: The task has no such option.
+        ValueError: There is no such task or backend, or a value of an option is not possible.
         BackendMissing: No framework is installed, or not the one asked for.
         AlbertError: The model cannot be had; see `from_pretrained`.
     """
     if task not in TASKS:
         raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
     kind = TASKS[task]
-    device = "cpu" if device == -1 else device  # transformers' number for it
+    where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
+    if strange := sorted(options.keys() - kind.options):
+        known = ", ".join(sorted((*kind.options, *LOCATE_OPTIONS)))
+        raise TypeError(f"{task} has no option {strange[0]!r}; expected one of {known}")
     model = BUNDLED_MODEL if model is None else model
-    name = str(model) if isinstance(model, str | Path) else model.head_name
-    if isinstance(model, str | Path):
-        package = load(_backend_name(backend))
-        cls = getattr(package, BACKENDS[_backend_name(backend)].prefix + kind.head)
-        tokenizer = model if tokenizer is None else tokenizer
-        dtype = dtype or torch_dtype or "float32"
-        model = cls.from_pretrained(
-            model,
-            dtype=dtype,
-            device=device,
-            attn_implementation=attn_implementation,
-            **options,
-        )
-    if isinstance(tokenizer, str | Path):
-        from albert_core.tokenizer import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer, **options)
-    if tokenizer is None:
-        raise ValueError("tokenizer: expected one beside a model object, got None")
-    return kind(model, tokenizer, name)
+    if not isinstance(model, str | Path):
+        return kind(model, _tokenizer(tokenizer, where), model.head_name, **options)
+    how = {"device": "cpu" if device == -1 else device, "device_map": device_map}  # -1 is transformers' number for it
+    how |= {"dtype": dtype or torch_dtype or "float32", "attn_implementation": attn_implementation}
+    loaded = _class(_backend_name(backend, framework), kind.head).from_pretrained(model, **how, **where)
+    return kind(loaded, _tokenizer(model if tokenizer is None else tokenizer, where), str(model), **options)
 
 
 def pipeline_for(backend: str) -> Any:
@@ -82,11 +78,29 @@ def pipeline_for(backend: str) -> Any:
     return bound
 
 
-def _backend_name(name: str | None) -> str:
+def _tokenizer(tokenizer: Any, where: dict[str, Any]) -> Any:
+    if tokenizer is None:
+        raise ValueError("tokenizer: expected one beside a model object, got None")
+    if not isinstance(tokenizer, str | Path):
+        return tokenizer
+    from albert_core.tokenizer import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tokenizer, **where)
+
+
+def _class(backend: str, head: str) -> Any:
+    return getattr(load(backend), BACKENDS[backend].prefix + head)
+
+
+def _backend_name(name: str | None, framework: str | None) -> str:
+    if framework is not None and framework not in FRAMEWORKS:
+        raise ValueError(f"framework: expected one of {', '.join(FRAMEWORKS)}, got {framework!r}")
+    if framework is not None and name not in (None, FRAMEWORKS[framework]):
+        raise ValueError(f"framework: expected that of the backend {name!r}, got {framework!r}")
     if name is not None and name not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
-    if name is not None:
-        return name
+    if name or framework:
+        return name or FRAMEWORKS[framework or ""]
     if found := installed():
         return found[0]
     raise BackendMissing("torch", "one of torch, tensorflow and jax")

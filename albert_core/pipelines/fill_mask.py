@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 __all__ = ["FillMaskPipeline"]
 
-BATCH_SIZE = 32
+Fillings = list[Any]  # of one text: candidates, or one list of candidates for each of several masks
 
 
 class FillMaskPipeline:
@@ -20,46 +21,76 @@ class FillMaskPipeline:
         model: A masked-LM model of any backend.
         tokenizer: Its tokenizer.
         name: What results call the model.
+        top_k: How many pieces per mask, where a call says nothing else; the same holds for the next two.
+        targets: Rank these words only; all pieces when None.
+        batch_size: How many texts the model gets at once.
     """
 
     head = "AlbertForMaskedLM"
     task = "fill-mask"
+    options: ClassVar[frozenset[str]] = frozenset(("top_k", "targets", "batch_size"))
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str,
+        *,
+        top_k: int = 5,
+        targets: str | Sequence[str] | None = None,
+        batch_size: int = 32,
+    ) -> None:
         self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.top_k, self.batch_size = _count("top_k", top_k), _count("batch_size", batch_size)
+        self._targets = None if targets is None else self._target_ids(targets)
 
     def __call__(
-        self, inputs: str | Sequence[str], top_k: int = 5, targets: str | Sequence[str] | None = None
-    ) -> list[dict[str, Any]] | list[Any]:
+        self,
+        inputs: str | Sequence[str] | Iterator[str],
+        top_k: int | None = None,
+        targets: str | Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+    ) -> Fillings | Iterator[Fillings]:
         """Fill every mask.
 
         Args:
-            inputs: A text or several.
+            inputs: A text, several, or an iterator over texts.
             top_k: How many pieces per mask; fewer where the vocabulary or the targets are smaller.
             targets: Rank these words only, each by its first piece.
+            batch_size: How many texts the model gets at once.
+            tokenizer_kwargs: More arguments for the tokenizer, for example `{"truncation": True}`.
 
         Returns:
             For one text with one mask a list of {"score", "token", "token_str", "sequence"}, best first; a list of
-            such lists for several masks; a list over texts for several texts. Scores are probabilities, over the whole
-            vocabulary also with targets.
+            such lists for several masks. For several texts a list over texts, for an iterator an iterator over texts,
+            batch after batch; a list of one text gives what the text alone gives, as in transformers. Scores are
+            probabilities, over the whole vocabulary also with targets.
 
         Raises:
-            ValueError: A text without a mask or too long for the model, or `top_k` below 1.
+            ValueError: A text without a mask or too long for the model, or a count below 1.
         """
-        if isinstance(inputs, bool) or not isinstance(top_k, int) or top_k < 1:
-            raise ValueError(f"top_k: expected an int of at least 1, got {top_k!r}")
-        texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        encoded = [self._encode(text) for text in texts]
-        allowed = None if targets is None else self._target_ids([targets] if isinstance(targets, str) else targets)
-        results = []
-        for start in range(0, len(texts), BATCH_SIZE):
-            part = encoded[start : start + BATCH_SIZE]
-            for ids, probabilities in zip(part, self._probabilities(part), strict=True):
-                results.append(self._fillings(ids, probabilities, top_k, allowed))
-        return results[0] if isinstance(inputs, str) else results
+        top_k = self.top_k if top_k is None else _count("top_k", top_k)
+        size = self.batch_size if batch_size is None else _count("batch_size", batch_size)
+        allowed = self._targets if targets is None else self._target_ids(targets)
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        results = self._results(texts, top_k, allowed, size, tokenizer_kwargs or {})
+        if isinstance(inputs, Iterator):
+            return results
+        found = list(results)
+        return found[0] if isinstance(inputs, str) or (isinstance(inputs, list) and len(inputs) == 1) else found
 
-    def _encode(self, text: str) -> list[int]:
-        ids = self.tokenizer(text)["input_ids"]
+    def _results(
+        self, texts: Iterable[str], top_k: int, allowed: np.ndarray | None, size: int, more: Mapping[str, Any]
+    ) -> Iterator[Fillings]:
+        texts = iter(texts)
+        while batch := [self._encode(text, more) for text in itertools.islice(texts, size)]:
+            for ids, probabilities in zip(batch, self._probabilities(batch), strict=True):
+                yield self._fillings(ids, probabilities, top_k, allowed)
+
+    def _encode(self, text: str, more: Mapping[str, Any]) -> list[int]:
+        ids = self.tokenizer(text, **more)["input_ids"]
         if self.tokenizer.mask_token_id not in ids:
             raise ValueError(f"inputs: expected a text with {self.tokenizer.mask_token}, got {text!r}")
         longest = self.model.config.max_position_embeddings
@@ -82,8 +113,9 @@ class FillMaskPipeline:
         for row, found in enumerate(places):
             yield _softmax(logits[row, : len(found)])
 
-    def _target_ids(self, targets: Sequence[str]) -> np.ndarray:
+    def _target_ids(self, targets: str | Sequence[str]) -> np.ndarray:
         """The id of each target's first piece, without repeats."""
+        targets = [targets] if isinstance(targets, str) else targets
         if not targets:
             raise ValueError("targets: expected at least one word, got none")
         found = []
@@ -98,9 +130,7 @@ class FillMaskPipeline:
             found.append(self.tokenizer.convert_tokens_to_ids(pieces[0]))
         return np.array(list(dict.fromkeys(found)))
 
-    def _fillings(
-        self, ids: list[int], probabilities: np.ndarray, top_k: int, allowed: np.ndarray | None
-    ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
+    def _fillings(self, ids: list[int], probabilities: np.ndarray, top_k: int, allowed: np.ndarray | None) -> Fillings:
         places = self._masked(ids)
         choices = np.arange(probabilities.shape[1]) if allowed is None else allowed
         filled = []
@@ -115,6 +145,12 @@ class FillMaskPipeline:
         """One candidate; with several masks the sequence shows the others unfilled."""
         sequence = self.tokenizer.decode([*ids[:place], token, *ids[place + 1 :]], skip_special_tokens=alone)
         return {"score": score, "token": token, "token_str": self.tokenizer.decode([token]), "sequence": sequence}
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: expected an int of at least 1, got {value!r}")
+    return value
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

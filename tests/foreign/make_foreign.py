@@ -1,10 +1,11 @@
 """Small checkpoints of random weights, written by the systems whose formats this project reads.
 
-Run in the environment of `make peers` (transformers 4.57.6, torch, TensorFlow, JAX):
+Run in the environments of `make peers`: transformers 4.57.6 with its three frameworks, and keras-hub 0.32 beside
+tf-models-official 2.20:
 
-    for kind in bin h5 msgpack tf1; do .venv-peers/bin/python tests/foreign/make_foreign.py $kind tests/foreign; done
-
-`keras-hub` needs keras-hub 0.32 with Keras 3 instead, and `tf-models` needs tf-models-official 2.20.
+    cd tests/foreign
+    for kind in bin h5 msgpack tf1; do ../../.venv-peers/bin/python make_foreign.py $kind .; done
+    for kind in keras-hub tf-models; do ../../.venv-peers-keras/bin/python make_foreign.py $kind .; done
 
 Each folder gets the checkpoint as its owner writes it and `outputs.npz`, what its owner computes with it.
 """
@@ -143,17 +144,42 @@ def make_keras_hub(folder: Path) -> dict[str, np.ndarray]:
     """A preset of the masked LM, which holds the backbone and a head."""
     import keras_hub
 
+    model = _written(keras_hub.models.AlbertMaskedLM(_hub_backbone()), folder)
+    return {"logits": np.asarray(model({**hub_inputs(), "mask_positions": np.tile(np.arange(5), (2, 1))}))}
+
+
+def make_keras_hub_classifier(folder: Path) -> dict[str, np.ndarray]:
+    import keras_hub
+
+    model = _written(keras_hub.models.AlbertTextClassifier(_hub_backbone(), num_classes=3), folder)
+    return {"logits": np.asarray(model(hub_inputs()))}
+
+
+def make_keras_hub_backbone(folder: Path) -> dict[str, np.ndarray]:
+    outputs = _written(_hub_backbone(), folder)(hub_inputs())
+    return {"last_hidden_state": outputs["sequence_output"], "pooler_output": outputs["pooled_output"]}
+
+
+def _hub_backbone():
+    import keras_hub
+
     sizes = {"vocabulary_size": 11, "embedding_dim": 3, "hidden_dim": 4, "num_heads": 2, "intermediate_dim": 5}
     more = {"num_layers": 4, "num_groups": 2, "num_inner_repetitions": 1, "max_sequence_length": 6}
-    backbone = keras_hub.models.AlbertBackbone(**sizes, **more, dropout=0.0)
-    model = keras_hub.models.AlbertMaskedLM(backbone)
+    return keras_hub.models.AlbertBackbone(**sizes, **more, dropout=0.0)
+
+
+def _written(model, folder: Path):
+    """The model with values of its own in every variable, saved as a preset."""
     for variable in model.weights:
         if "seed" not in variable.path:
             variable.assign(draw(variable.path, tuple(variable.shape)) * 0.5)
     model.save_to_preset(str(folder))
+    return model
+
+
+def hub_inputs() -> dict[str, np.ndarray]:
     names = {"input_ids": "token_ids", "attention_mask": "padding_mask", "token_type_ids": "segment_ids"}
-    inputs = {names[name]: value for name, value in INPUTS.items()}
-    return {"logits": np.asarray(model({**inputs, "mask_positions": np.tile(np.arange(5), (2, 1))}))}
+    return {names[name]: value for name, value in INPUTS.items()}
 
 
 def make_tf_models(folder: Path) -> dict[str, np.ndarray]:
@@ -194,6 +220,8 @@ MAKERS = {
     "msgpack": make_msgpack,
     "tf1": make_tf1,
     "keras-hub": make_keras_hub,
+    "keras-hub-classifier": make_keras_hub_classifier,
+    "keras-hub-backbone": make_keras_hub_backbone,
     "tf-models": make_tf_models,
 }
 
