@@ -26,8 +26,8 @@ help:
 .venv-torch/.ready: EXTRAS = torch
 .venv-tf/.ready: EXTRAS = tf
 .venv-flax/.ready: EXTRAS = flax
-.venv-test/.ready: EXTRAS = torch,tf,flax,convert,train,dev
-.venv-bench/.ready: EXTRAS = torch,tf,flax,convert,train,dev,bench
+.venv-test/.ready: EXTRAS = torch,tf,flax,tpu,convert,train,dev
+.venv-bench/.ready: EXTRAS = torch,tf,flax,tpu,convert,train,dev,bench
 
 demo: .venv-$(BACKEND)/.ready
 	.venv-$(BACKEND)/bin/albert fill-mask --backend $(BACKEND) "$(SENTENCE)"

@@ -19,6 +19,8 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing in a test reaches a network
+if not any(word.startswith("--device") for word in sys.argv) and "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # libtpu, which is installed for its compiler, looks for a TPU
 if "--long" not in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ:
     # Half the time to compile, and the same operations; the long run compiles as users do. Workers inherit it.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")

@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant("softmax over the queries", F + "layers.py", "jax.nn.softmax(scores).astype", "jax.nn.softmax(scores, axis=-2).astype"),
     # encoder
     Mutant("norm before the residual", T + "layers.py", "return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities", "return x + self.LayerNorm(self.output_dropout(self.dense(context))), probabilities"),
-    Mutant("no residual around the feed-forward", K + "layers.py", "self.full_layer_layer_norm(x + _dropped(", "self.full_layer_layer_norm(_dropped("),
+    Mutant("no residual around the feed-forward", K + "layers.py", "self.full_layer_layer_norm(rows + _dropped(", "self.full_layer_layer_norm(_dropped("),
     Mutant("query and key swapped", T + "layers.py", "parts = (self.query, self.key, self.value)\n        if not", "parts = (self.key, self.query, self.value)\n        if not"),
     Mutant("key and value swapped", F + "layers.py", "q, k, v = self._project(x, pack)", "q, v, k = self._project(x, pack)"),
     Mutant("groups in turns", C + "config.py", "return layer * self.num_hidden_groups // self.num_hidden_layers", "return layer % self.num_hidden_groups"),
@@ -74,11 +74,11 @@ MUTANTS = (
     Mutant("pooler without tanh", F + "models.py", "jnp.tanh(self.pooler(x[:, 0]))", "self.pooler(x[:, 0])"),
     Mutant("the pad row learns from its lookup", T + "layers.py", "nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)", "nn.Embedding(config.vocab_size, width)"),
     Mutant("the pad row of Flax learns", F + "layers.py", "jax.lax.stop_gradient(x), x)", "x, x)"),
-    Mutant("fused attention for an empty row", T + "layers.py", "return bool((mask == 0).all(-1).any())", "return False"),
+    Mutant("fused attention for an empty row", T + "layers.py", "return rows is None or bool((rows == 0).all(-1).any())", "return rows is None"),
     # heads
     Mutant("decoder not tied", T + "base.py", "decoder.weight = self.get_input_embeddings().weight", "pass"),
     Mutant("no bias of the decoder", F + "layers.py", "x @ words.astype(x.dtype).T + self.bias.astype(x.dtype)", "x @ words.astype(x.dtype).T"),
-    Mutant("norm before the activation", K + "layers.py", "x = self.LayerNorm(self.activation(self.dense(x)))", "x = self.activation(self.LayerNorm(self.dense(x)))"),
+    Mutant("norm before the activation", K + "layers.py", "self.LayerNorm(self.activation(self.dense(_rows(x))))", "self.activation(self.LayerNorm(self.dense(_rows(x))))"),
     Mutant("mean over ignored labels too", T + "losses.py", "(labels != ignored).sum().clamp(min=1)", "labels.numel()"),
     Mutant("ignored labels count", K + "losses.py", "ops.where(counted, losses, 0.0)", "losses"),
     Mutant("no sentence-order loss", F + "models.py", "masked + swapped", "masked"),
