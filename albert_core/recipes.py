@@ -20,12 +20,17 @@ __all__ = [
     "PretrainingRecipe",
     "adamw_update",
     "clip_by_global_norm",
+    "clipping_factor",
     "decays",
     "lamb_update",
     "learning_rate",
 ]
 
 OPTIMIZERS = ("lamb", "adamw")
+LEARNING_RATE = 0.00176
+BETAS = (0.9, 0.999)
+EPSILON = 1e-6
+WEIGHT_DECAY = 0.01
 _EXCLUDED = re.compile("LayerNorm|layer_norm|bias")  # lamb_optimizer.py's default list, matched anywhere in a name
 
 
@@ -62,9 +67,14 @@ def clip_by_global_norm(xp: Any, gradients: Sequence[Any], max_norm: float) -> t
     Returns:
         The gradients, and the norm they had.
     """
+    factor, norm = clipping_factor(xp, gradients, max_norm)
+    return [g * factor for g in gradients], norm
+
+
+def clipping_factor(xp: Any, gradients: Sequence[Any], max_norm: float) -> tuple[Any, Any]:
+    """What `clip_by_global_norm` multiplies the gradients by, and the norm they have."""
     norm = xp.sqrt(sum(xp.sum(xp.square(g)) for g in gradients))
-    scale = max_norm / xp.where(norm > max_norm, norm, max_norm)
-    return [g * scale for g in gradients], norm
+    return max_norm / xp.where(norm > max_norm, norm, max_norm), norm
 
 
 def adamw_update(
@@ -75,10 +85,10 @@ def adamw_update(
     v: Any,
     *,
     lr: Any,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-6,
-    weight_decay: float = 0.01,
+    beta1: float = BETAS[0],
+    beta2: float = BETAS[1],
+    epsilon: float = EPSILON,
+    weight_decay: float = WEIGHT_DECAY,
     bias_correction: bool = False,
     step: Any = None,
 ) -> tuple[Any, Any, Any]:
@@ -113,10 +123,10 @@ def lamb_update(
     v: Any,
     *,
     lr: Any,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-6,
-    weight_decay: float = 0.01,
+    beta1: float = BETAS[0],
+    beta2: float = BETAS[1],
+    epsilon: float = EPSILON,
+    weight_decay: float = WEIGHT_DECAY,
     adapt: bool = True,
     bias_correction: bool = False,
     step: Any = None,
@@ -174,13 +184,17 @@ class PretrainingRecipe:
     Dropout belongs to the model's config.
 
     Attributes:
-        batch_size: Sequences per step.
+        batch_size: Sequences per step; rows per step with packing.
         sequence_length: Tokens per sequence, [CLS] and [SEP] included.
         masking_probability: Share of the tokens to predict.
         max_predictions: Upper limit of predictions per sequence, or None for no limit but the share. Google's 20
             masks 3.9 % of 512 tokens, not 15 %.
         max_ngram: Longest run of whole words masked together; a run of n is drawn in proportion to 1 / n.
         short_sequence_probability: How often a sequence aims at a random shorter length.
+        length_buckets: How many lengths batches come in, in even steps up to sequence_length; a batch holds sequences
+            of like length. 1 pads every batch to sequence_length.
+        packing: How many sequences may share a row, each with positions and attention of its own, so that next to
+            nothing is padding. 1 gives each a row. Differs from Google, as length_buckets does.
         optimizer: "lamb" or "adamw".
         learning_rate: Highest rate.
         warmup_steps: Length of the linear climb.
@@ -205,16 +219,18 @@ class PretrainingRecipe:
     max_predictions: int | None = 20
     max_ngram: int = 3
     short_sequence_probability: float = 0.1
+    length_buckets: int = 1
+    packing: int = 1
     optimizer: str = "lamb"
-    learning_rate: float = 0.00176
+    learning_rate: float = LEARNING_RATE
     warmup_steps: int = 3125
     total_steps: int = 125_000
     offset_by_warmup: bool = False
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-6
+    beta1: float = BETAS[0]
+    beta2: float = BETAS[1]
+    epsilon: float = EPSILON
     bias_correction: bool = False
-    weight_decay: float = 0.01
+    weight_decay: float = WEIGHT_DECAY
     max_gradient_norm: float = 1.0
     seed: int = 12345
     original: bool = False
@@ -228,6 +244,10 @@ class PretrainingRecipe:
         self._check(("short_sequence_probability",), "a number from 0 to 1", lambda v: 0 <= v <= 1)
         self._check(("beta1", "beta2"), "a number from 0 up to, not including, 1", lambda v: 0 <= v < 1)
         self._check(("max_predictions",), "None or at least 1", lambda v: v is None or v >= 1)
+        self._check(("packing",), "at least 1; 1 with original", lambda v: v == 1 or (v > 1 and not self.original))
+        most = 1 if self.original or self.packing > 1 else self.sequence_length // 5
+        buckets = f"from 1 to {most}: a fifth of sequence_length, or 1 with original or packing"
+        self._check(("length_buckets",), buckets, lambda v: 1 <= v <= most)
         self._check(("optimizer",), "one of " + ", ".join(OPTIMIZERS), lambda v: v in OPTIMIZERS)
 
     def _check(self, names: Sequence[str], expected: str, accepts: Any) -> None:
@@ -251,10 +271,36 @@ class PretrainingRecipe:
             offset_by_warmup=self.offset_by_warmup,
         )
 
+    def optimizer_options(self) -> dict[str, Any]:
+        """What every backend's optimizer classes take beside the learning rate."""
+        return {
+            "betas": (self.beta1, self.beta2),
+            "eps": self.epsilon,
+            "weight_decay": self.weight_decay,
+            "bias_correction": self.bias_correction,
+        }
+
+    @property
+    def room(self) -> int:
+        """Tokens of text in a sequence with its [CLS] and two [SEP]."""
+        return self.sequence_length - 3
+
+    @property
+    def padded_lengths(self) -> list[int]:
+        """The lengths that batches come in, ascending."""
+        return [-(-self.sequence_length * step // self.length_buckets) for step in range(1, self.length_buckets + 1)]
+
     def predictions(self, length: int) -> int:
         """How many tokens of a sequence of `length`, special ones counted in, are predicted; rounded as Google does."""
         limit = self.sequence_length if self.max_predictions is None else self.max_predictions
         return min(limit, max(1, round(length * self.masking_probability)))
+
+    def row_predictions(self, length: int) -> int:
+        """How many tokens of a row of `length` are predicted at most, by all the sequences that share it."""
+        if self.packing == 1:
+            return self.predictions(length)
+        # each sequence's share is rounded, by less than 1
+        return min(self.packing * self.predictions(length), int(length * self.masking_probability) + self.packing)
 
 
 # https://github.com/google-research/albert/blob/master/README.md and the flags of run_pretraining.py. Step counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 import sys
 import threading
@@ -12,9 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKPOINT_PREFIX", "TrainingState", "newest_checkpoint", "print_line", "stop_signals"]
+__all__ = [
+    "BEST",
+    "CHECKPOINT_PREFIX",
+    "TrainingState",
+    "newest_checkpoint",
+    "print_line",
+    "remove_leftovers",
+    "stop_signals",
+]
 
 CHECKPOINT_PREFIX = "checkpoint-"
+BEST = "best"
 
 
 @dataclass
@@ -22,13 +32,16 @@ class TrainingState:
     """Where a run stands: what a resume needs beside weights and moments.
 
     Attributes:
-        step: Steps taken.
+        step: Steps taken, those that float16 left out counted in.
         epoch: Epoch of the next batch.
         index: Its index in that epoch.
         tokens: Tokens seen, padding not counted.
         seconds: Time spent in all calls together.
         best: Highest held-out masked accuracy so far.
         history: Held-out numbers, one entry an evaluation.
+        metrics: The last report's numbers, see `albert_core.training_report`.
+        loss_scale: Scale, good steps and steps left out, see `albert_core.loss_scale`; None where
+            no step was in float16.
         stopped: Why the last call ended: "finished", "time", or the name of a signal.
     """
 
@@ -39,6 +52,8 @@ class TrainingState:
     seconds: float = 0.0
     best: float = -1.0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    loss_scale: list[float] | None = None
     stopped: str = ""
 
 
@@ -48,6 +63,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
         path for path in folder.glob(CHECKPOINT_PREFIX + "*") if path.name.removeprefix(CHECKPOINT_PREFIX).isdigit()
     ]
     return max(found, key=lambda path: int(path.name.removeprefix(CHECKPOINT_PREFIX)), default=None)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What `albert_core.atomic` had under temporary names when the process before this one was killed."""
+    for path in [*folder.glob(".*.tmp"), *(folder / BEST).glob(".*.tmp")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextmanager

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from albert_core.recipes import PretrainingRecipe, adamw_update, decays, lamb_update
+from albert_core.recipes import (
+    BETAS,
+    EPSILON,
+    WEIGHT_DECAY,
+    PretrainingRecipe,
+    adamw_update,
+    decays,
+    lamb_update,
+)
 
 __all__ = ["AdamState", "adamw", "lamb", "make_optimizer"]
 
@@ -25,9 +33,9 @@ class AdamState(NamedTuple):
 def adamw(
     lr: optax.ScalarOrSchedule,
     *,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-6,
-    weight_decay: float = 0.01,
+    betas: tuple[float, float] = BETAS,
+    eps: float = EPSILON,
+    weight_decay: float = WEIGHT_DECAY,
     bias_correction: bool = False,
 ) -> optax.GradientTransformation:
     """`albert_core.recipes.adamw_update` as an optax transformation."""
@@ -37,9 +45,9 @@ def adamw(
 def lamb(
     lr: optax.ScalarOrSchedule,
     *,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-6,
-    weight_decay: float = 0.01,
+    betas: tuple[float, float] = BETAS,
+    eps: float = EPSILON,
+    weight_decay: float = WEIGHT_DECAY,
     bias_correction: bool = False,
 ) -> optax.GradientTransformation:
     """`albert_core.recipes.lamb_update` as an optax transformation."""
@@ -54,15 +62,21 @@ def _by_name(
     weight_decay: float,
     bias_correction: bool,
 ) -> optax.GradientTransformation:
-    """A transformation that knows parameters by name, and so which of them decay."""
+    """A transformation that knows parameters by name, and so which of them decay.
+
+    Its `update` takes the learning rate of one step, `rate`, over its own.
+    """
 
     def init(params: Any) -> AdamState:
         m, v = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))  # not one: a step gives both away
         return AdamState(jnp.zeros((), jnp.int32), m, v)
 
-    def update(gradients: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
+    def update(
+        gradients: Any, state: AdamState, params: Any = None, *, rate: Any = None, **extra: Any
+    ) -> tuple[Any, AdamState]:
         step = state.step + 1
-        rate = lr(state.step) if callable(lr) else lr
+        if rate is None:
+            rate = lr(state.step) if callable(lr) else lr
 
         def one(path: Any, p: Any, g: Any, m: Any, v: Any) -> tuple[Any, Any, Any]:
             decaying = decays(jax.tree_util.keystr(path))
@@ -86,9 +100,10 @@ def _by_name(
         moved, m, v = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), found)
         return moved, AdamState(step, m, v)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
+@lru_cache  # the same object for the same recipe, so that a compiled step serves every trainer of it
 def make_optimizer(recipe: PretrainingRecipe) -> optax.GradientTransformation:
     """What a recipe names, as an optax transformation."""
 
@@ -97,8 +112,5 @@ def make_optimizer(recipe: PretrainingRecipe) -> optax.GradientTransformation:
 
     return {"lamb": lamb, "adamw": adamw}[recipe.optimizer](
         schedule,
-        betas=(recipe.beta1, recipe.beta2),
-        eps=recipe.epsilon,
-        weight_decay=recipe.weight_decay,
-        bias_correction=recipe.bias_correction,
+        **recipe.optimizer_options(),
     )

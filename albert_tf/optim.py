@@ -8,7 +8,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from albert_core.recipes import PretrainingRecipe, adamw_update, decays, lamb_update, learning_rate
+from albert_core.recipes import (
+    BETAS,
+    EPSILON,
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+    PretrainingRecipe,
+    adamw_update,
+    decays,
+    lamb_update,
+    learning_rate,
+)
 
 __all__ = ["AdamW", "Lamb", "RecipeSchedule", "make_optimizer"]
 
@@ -29,10 +39,10 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 0.00176,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
+        learning_rate: Any = LEARNING_RATE,
+        betas: tuple[float, float] = BETAS,
+        eps: float = EPSILON,
+        weight_decay: float = WEIGHT_DECAY,
         bias_correction: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -47,6 +57,13 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         super().build(variables)
         self.m, self.v = ([self.add_variable_from_reference(x, name=name) for x in variables] for name in ("m", "v"))
 
+    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+        """As in Keras, but a table's gradient that comes as slices is added up before Keras takes the norm to clip."""
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+            grads = [_whole(g, v) for g, v in zip(grads, trainable_variables, strict=True)]
+        return super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         place = self._get_variable_index(variable)
         known, m, v = self._trainable_variables[place], self.m[place], self.v[place]
@@ -54,7 +71,7 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         new, first, second = self._rule(decaying)(
             _XP,
             ops.convert_to_tensor(variable),
-            ops.add(ops.cast(gradient, dtype), ops.zeros_like(m)),  # a table's gradient may come as slices
+            ops.cast(gradient, dtype),
             m.value,
             v.value,
             lr=ops.cast(learning_rate, dtype),
@@ -75,6 +92,11 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
     def get_config(self) -> dict[str, Any]:
         own = {"betas": self.betas, "eps": self.eps, "weight_decay": self.decay}
         return super().get_config() | own | {"bias_correction": self.bias_correction}
+
+
+def _whole(gradient: Any, variable: Any) -> Any:
+    """A gradient as a dense tensor; None for a variable that has none."""
+    return ops.add(gradient, ops.zeros_like(variable)) if hasattr(gradient, "indices") else gradient
 
 
 @keras.saving.register_keras_serializable("albert")
@@ -114,13 +136,11 @@ class RecipeSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(recipe: PretrainingRecipe) -> keras.optimizers.Optimizer:
-    """What a recipe names, as a Keras optimizer."""
+    """What a recipe names, as a Keras optimizer; in `fit` it clips as the recipe says."""
     names = ("warmup_steps", "total_steps", "offset_by_warmup")
     schedule = RecipeSchedule(recipe.learning_rate, **{name: getattr(recipe, name) for name in names})
     return {"lamb": Lamb, "adamw": AdamW}[recipe.optimizer](
         schedule,
-        betas=(recipe.beta1, recipe.beta2),
-        eps=recipe.epsilon,
-        weight_decay=recipe.weight_decay,
-        bias_correction=recipe.bias_correction,
+        global_clipnorm=recipe.max_gradient_norm,
+        **recipe.optimizer_options(),
     )

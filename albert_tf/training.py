@@ -10,11 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from albert_core import training
+from albert_core import trainer
 from albert_core.config import AlbertConfig
+from albert_core.loss_scale import LossScale, next_loss_scale
+from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import Parameter
 from albert_core.recipes import PretrainingRecipe, clip_by_global_norm
-from albert_core.training import Part, evaluate, pretrain
+from albert_core.trainer import Part, StepMetrics
+from albert_core.training import evaluate, pretrain
 from albert_tf.base import _device_name
 from albert_tf.losses import cross_entropy
 from albert_tf.models import TFAlbertForPreTraining
@@ -23,7 +26,7 @@ from albert_tf.optim import _XP, make_optimizer
 __all__ = ["Trainer", "evaluate", "pretrain"]
 
 
-class Trainer(training.Trainer):
+class Trainer(trainer.Trainer):
     model_class = TFAlbertForPreTraining
 
     def __init__(
@@ -35,52 +38,78 @@ class Trainer(training.Trainer):
         dtype: str = "float32",
         autocast: str | None = None,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.loss_scale = recipe, self._first_scale(autocast)
         with keras.device(_device_name(device)) if device is not None else nullcontext():
             self.model = self.model_class(config, dtype=f"mixed_{autocast}" if autocast else dtype)
             self.optimizer = make_optimizer(recipe)
             self.optimizer.build(self.model.trainable_variables)
-        self._compiled = tf.function(self._update, reduce_retracing=True)
+        self._compiled = tf.function(self._step, reduce_retracing=True)
 
-    def step(self, parts: Sequence[Part], step: int) -> tf.Tensor:
+    def step(self, parts: Sequence[Part], step: int) -> StepMetrics:
         self._seed(step)
-        given = [(p.inputs, p.labels, p.order, p.masked_share, p.order_share) for p in parts]
-        return self._compiled(
-            tf.nest.map_structure(tf.convert_to_tensor, given), tf.constant(self.rate(step), tf.float64)
-        )
-
-    def _update(self, parts: Any, rate: tf.Tensor) -> tf.Tensor:
-        variables = [variable.value for variable in self.model.trainable_variables]
-        losses, gradients = [], None
-        for part in parts:
-            with tf.GradientTape() as tape:
-                loss = self._loss(*part)
-            found = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
-            gradients = found if gradients is None else [a + b for a, b in zip(gradients, found, strict=True)]
-            losses.append(loss)
-        clipped, _ = clip_by_global_norm(_XP, gradients, self.recipe.max_gradient_norm)
-        for gradient, variable in zip(clipped, self.model.trainable_variables, strict=True):
-            self.optimizer.update_step(gradient, variable, rate)
-        self.optimizer.iterations.assign_add(1)
-        return tf.add_n(losses)
-
-    def _loss(self, inputs: Any, labels: Any, order: Any, masked_share: Any, order_share: Any) -> tf.Tensor:
-        out = self.model(**inputs, training=True)
-        masked, swapped = cross_entropy(out.prediction_logits, labels), cross_entropy(out.sop_logits, order)
-        return masked * tf.cast(masked_share, masked.dtype) + swapped * tf.cast(order_share, swapped.dtype)
+        given = tf.nest.map_structure(tf.convert_to_tensor, list(parts))
+        rate = tf.constant(self.rate(step), tf.float64)
+        metrics, self.loss_scale = self._compiled(given, self.loss_scale, rate)
+        return metrics
 
     def _seed(self, step: int) -> None:
         """Dropout as a function of the step, for resumes: a seed of its own for each generator."""
-        generators = [x for x in self.model.non_trainable_variables if "seed_generator_state" in x.path]
+        generators = self._generators()
         drawn = np.random.default_rng([self.recipe.seed, step]).integers(0, 2**31, (len(generators), 2))
         for variable, seed in zip(generators, drawn, strict=True):
             variable.assign(seed.astype(variable.dtype))
+
+    def _generators(self) -> list[keras.Variable]:
+        return [x for x in self.model.non_trainable_variables if "seed_generator_state" in x.path]
+
+    def _step(
+        self, parts: Sequence[Part], loss_scale: LossScale | None, rate: tf.Tensor
+    ) -> tuple[StepMetrics, LossScale | None]:
+        metrics, gradients = self._gradients(parts, loss_scale)
+        return metrics, self._apply(gradients, loss_scale, rate)
+
+    def _gradients(self, parts: Sequence[Part], loss_scale: LossScale | None) -> tuple[StepMetrics, list[tf.Tensor]]:
+        """The sum over the parts, times the loss scale."""
+        found = [self._backward(part, loss_scale) for part in parts]
+        metrics = StepMetrics(*(tf.add_n(values) for values in zip(*(metrics for metrics, _ in found), strict=True)))
+        return metrics, [tf.add_n(values) for values in zip(*(gradients for _, gradients in found), strict=True)]
+
+    def _backward(self, part: Part, loss_scale: LossScale | None) -> tuple[StepMetrics, list[tf.Tensor]]:
+        variables = [variable.value for variable in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            out = self.model(**part.inputs, training=True)
+            masked = cross_entropy(out.prediction_logits, part.labels)
+            swapped = cross_entropy(out.sop_logits, part.order)
+            shares = [tf.cast(share, masked.dtype) for share in (part.masked_share, part.order_share)]
+            loss = masked * shares[0] + swapped * shares[1]
+            scaled = loss if loss_scale is None else loss * tf.cast(loss_scale.scale, loss.dtype)
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, variables)]
+        right = accuracy(out.prediction_logits, part.labels), accuracy(out.sop_logits, part.order)
+        metrics = StepMetrics(loss, *(tf.cast(r, loss.dtype) * share for r, share in zip(right, shares, strict=True)))
+        return metrics, gradients
+
+    def _apply(self, gradients: list[tf.Tensor], loss_scale: LossScale | None, rate: tf.Tensor) -> LossScale | None:
+        """Clip and update; with a loss scale only where the gradients are finite."""
+        if loss_scale is not None:
+            gradients = [g / tf.cast(loss_scale.scale, g.dtype) for g in gradients]
+        clipped, norm = clip_by_global_norm(_XP, gradients, self.recipe.max_gradient_norm)
+        if loss_scale is None:
+            self._update(clipped, rate)
+            return None
+        finite = tf.math.is_finite(norm)
+        tf.cond(finite, lambda: self._update(clipped, rate), lambda: None)
+        return next_loss_scale(_XP, loss_scale, finite)
+
+    def _update(self, gradients: list[tf.Tensor], rate: tf.Tensor) -> None:
+        for gradient, variable in zip(gradients, self.model.trainable_variables, strict=True):
+            self.optimizer.update_step(gradient, variable, rate)
+        self.optimizer.iterations.assign_add(1)
 
     def get_moment(self, kind: str, parameter: Parameter) -> np.ndarray:
         return np.asarray(self._slot(kind, parameter).value)
 
     def set_moments(self, moments: Mapping[str, np.ndarray], step: int) -> None:
-        for kind in training.MOMENTS:
+        for kind in trainer.MOMENTS:
             for p in self.model.own_parameters():
                 self._slot(kind, p).assign(moments[f"{kind}.{p.name}"])
         self.optimizer.iterations.assign(step)
@@ -91,3 +120,11 @@ class Trainer(training.Trainer):
 
     def evaluating(self) -> AbstractContextManager[None]:
         return nullcontext()  # a Keras model is told with each call
+
+
+def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Share of the counted labels that have the highest logit, in float64."""
+    counted = tf.not_equal(labels, IGNORED_LABEL)
+    right = tf.equal(tf.argmax(logits, -1, labels.dtype), labels) & counted
+    count = tf.reduce_sum(tf.cast(counted, tf.float64))
+    return tf.reduce_sum(tf.cast(right, tf.float64)) / tf.maximum(count, 1.0)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +33,12 @@ total_steps = 3
 """
 
 
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "albert_core", *map(str, args)]
+
+
 def albert(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "albert_core", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command(*args), capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done
 
@@ -56,6 +64,8 @@ def test_a_text_becomes_a_model(backend: Adapter, folder: Path, tmp_path: Path) 
     first = json.loads(albert(*fixed, *options, "--backend", backend.name, "--checkpointing").stdout)
     assert (first["stopped"], first["step"]) == ("finished", 3)
     assert np.isfinite(first["history"][-1]["masked_loss"])
+    assert {"loss", "masked_accuracy", "order_accuracy", "tokens_per_second"} <= first["metrics"].keys()
+    assert first["backend"] == backend.name
     after = {"torch": "flax", "flax": "tf", "tf": "torch"}[backend.name]
     more = albert(*fixed, *options, "--backend", after, "--set", "total_steps=5", "--set", "learning_rate=1e-4")
     assert "going on from checkpoint-3" in more.stderr
@@ -63,6 +73,47 @@ def test_a_text_becomes_a_model(backend: Adapter, folder: Path, tmp_path: Path) 
     model = backend.cls("AlbertForPreTraining").from_pretrained(tmp_path / "run" / "model")
     assert model.config.vocab_size == 36
     assert (tmp_path / "run" / "model" / "spiece.model").exists()
+
+
+def test_a_signal_ends_the_step_saves_and_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
+    """SIGTERM where lines are plain, then SIGINT on a terminal."""
+    fixed = ("pretrain", folder / "text.txt", "--tokenizer", folder / "vocabulary", "--recipe", folder / "recipe.toml")
+    options = ("--output", tmp_path / "run", "--backend", "torch", "--set", "total_steps=1000000", "--json")
+    run = command(*fixed, *options, "--tensorboard", tmp_path / "board")
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = next(line for line in process.stderr if line.startswith("step "))
+        process.send_signal(signal.SIGTERM)
+        first = json.loads(process.communicate()[0])
+    assert process.returncode == 143
+    assert re.fullmatch(r"step \d+/1000000  loss .*  masked .*%  order .*%  .* tokens/s  .* left\n", line)
+    assert first["stopped"] == "SIGTERM"
+    assert (tmp_path / "run" / f"checkpoint-{first['step']}").is_dir()
+    assert list((tmp_path / "board").glob("events.out.tfevents.*"))
+
+    shown = b""
+    terminal, its_end = os.openpty()
+    environment = {**os.environ, "COLUMNS": "160", "TERM": "xterm"}
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=its_end, env=environment) as process:
+        os.close(its_end)
+        while b"tokens/s" not in shown:
+            shown += os.read(terminal, 4096)
+        process.send_signal(signal.SIGINT)
+        drain = threading.Thread(target=_read_to_the_end, args=(terminal,))
+        drain.start()
+        second = json.loads(process.communicate()[0])
+        drain.join()
+    assert process.returncode == 130
+    assert f"going on from checkpoint-{first['step']}" in shown.decode()
+    assert b"\x1b[" in shown  # a bar that moves
+    assert second["step"] > first["step"]
+    assert second["stopped"] == "SIGINT"
+
+
+def _read_to_the_end(terminal: int) -> None:
+    with contextlib.suppress(OSError):  # Linux tells the end of a terminal by an error
+        while os.read(terminal, 4096):
+            pass
+    os.close(terminal)
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import signal
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from albert_core.backends import BACKENDS, installed, load
 from albert_core.cli.options import device_of, load_quietly
-from albert_core.cli.progress import lines
+from albert_core.cli.progress import training
 from albert_core.errors import FormatError, NotFound
+from albert_core.tensorboard import TensorBoard
+
+if TYPE_CHECKING:
+    from albert_core.trainer import Trainer
 
 __all__ = ["command", "read_recipe"]
 
@@ -40,18 +46,21 @@ HELD_OUT_MASKING = 0.15  # the paper's, whatever the training masks, so that run
 @click.option("--informed-start", is_flag=True, help="Begin with weights drawn from the text; see informed_start.")
 @click.option("--every", type=click.IntRange(min=1), default=1000, show_default=True, help="Steps between checkpoints.")
 @click.option("--save-dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32")
+@click.option("--parallel", is_flag=True, help="Share each batch among devices or processes; see docs/pretraining.md.")
+@click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for TensorBoard's event files.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def command(files: tuple[Path, ...], **options: Any) -> None:
-    """Pretrain a model on text FILES (plain, .gz or .xz): masked LM and sentence order.
+    """Pretrain a model on FILES: masked LM and sentence order.
+
+    FILES are texts (plain, .gz or .xz), or folders that prepare-data made.
 
     Interrupted by SIGTERM or SIGINT it finishes the step, saves and exits 143 or 130; the same command goes on. The
     best model on the held-out text, or else the last, is written to OUTPUT/model with its tokenizer.
     """
     summary = pretrain_files(list(files), **{k: v for k, v in options.items() if k != "as_json"})
-    if options["as_json"]:
-        click.echo(json.dumps(summary))
-    else:
-        click.echo(f"{summary['model']}: step {summary['step']}, {summary['tokens'] / 1e6:.2f} M tokens")
+    if summary.pop("writes"):
+        text = f"{summary['model']}: step {summary['step']}, {summary['tokens'] / 1e6:.2f} M tokens"
+        click.echo(json.dumps(summary) if options["as_json"] else text)
     if summary["stopped"] in ("SIGTERM", "SIGINT"):
         sys.exit(128 + signal.Signals[summary["stopped"]])
 
@@ -73,11 +82,13 @@ def pretrain_files(
     informed_start: bool = False,
     every: int = 1000,
     save_dtype: str = "float32",
+    parallel: bool = False,
+    tensorboard: Path | None = None,
 ) -> dict[str, Any]:
     """What the command does.
 
     Raises:
-        BackendMissing: No framework is installed, or not the one asked for.
+        BackendMissing: No framework is installed, or not the one asked for; or TensorBoard is not.
         FormatError: The recipe is no TOML, or has a table or key it should not have.
         ValueError: A value of the recipe is out of range, or a change of it is no KEY=VALUE.
         AlbertError: A text, the vocabulary or a checkpoint cannot be read.
@@ -91,6 +102,7 @@ def pretrain_files(
     from albert_core.training import pretrain
     from albert_core.training_state import newest_checkpoint
 
+    board = None if tensorboard is None else TensorBoard(tensorboard)
     model, settings = read_recipe(recipe, changes)
     name = backend or next(iter(installed()), "torch")
     load_quietly(name)
@@ -106,11 +118,10 @@ def pretrain_files(
     if informed_start:
         parts = HEADS[HEAD].all_parts()
         initial = informed_state(config, texts.corpus, parts, settings.seed, ordinary=vocabulary.ordinary)
-    kind = importlib.import_module(f"{BACKENDS[name].package}.training").Trainer
-    trainer = kind(config, settings, device=device_of(device), autocast=autocast)
+    trainer = trainer_class(name, parallel)(config, settings, device=device_of(device), autocast=autocast)
     if checkpointing:
         trainer.model.gradient_checkpointing_enable()
-    with lines() as progress:
+    with _shown(trainer.writes, settings.total_steps, board) as shown:
         state = pretrain(
             trainer,
             texts,
@@ -121,15 +132,40 @@ def pretrain_files(
             accumulation=accumulation,
             evaluate_every=every,
             save_every=every,
-            progress=progress,
+            **shown,
         )
+    summary = {"backend": name, "writes": trainer.writes, "model": str(output / "model"), **asdict(state)}
+    if not trainer.writes:
+        return summary
     best = output / "best"
     source = best if best.exists() else newest_checkpoint(output)
     assert source is not None, "pretrain leaves a checkpoint"
     trained = cls.from_pretrained(source, dtype=save_dtype)
     trained.save_pretrained(output / "model")
     engine.save_pretrained(output / "model")
-    return {"model": str(output / "model"), **asdict(state)}
+    return summary
+
+
+def trainer_class(backend: str, parallel: bool) -> type[Trainer]:
+    """The backend's trainer, for one device or for several."""
+    package = BACKENDS[backend].package
+    if parallel:
+        return importlib.import_module(f"{package}.parallel").ParallelTrainer
+    return importlib.import_module(f"{package}.training").Trainer
+
+
+@contextlib.contextmanager
+def _shown(writes: bool, total: int, board: TensorBoard | None) -> Iterator[dict[str, Any]]:
+    """How a run shows itself, as keywords of `pretrain`; only where this process writes."""
+    if not writes:
+        yield {}
+        return
+    with training(total) as shown:
+        if board is None:
+            yield shown
+            return
+        with contextlib.closing(board):
+            yield {**shown, "observers": (*shown["observers"], board)}
 
 
 def read_recipe(path: Path, changes: tuple[str, ...] = ()) -> tuple[dict[str, Any], Any]:

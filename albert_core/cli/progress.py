@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-__all__ = ["counter", "lines"]
+__all__ = ["counter", "training"]
 
 _PLAIN_EVERY_SECONDS = 10.0
+_BAR_EVERY_SECONDS = 0.5
+_BAR = (
+    "loss {n[train/loss]:.3f}  masked {n[train/masked_accuracy]:.1%}  order {n[train/order_accuracy]:.1%}  "
+    "{n[train/tokens_per_second]:,.0f} tokens/s"
+)
 
 
 @contextlib.contextmanager
@@ -28,16 +34,41 @@ def counter(what: str) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def lines() -> Iterator[Callable[[str], None]]:
-    """A function to be called with each line; on a terminal those on steps replace each other."""
+def training(total: int) -> Iterator[dict[str, Any]]:
+    """What `albert_core.training.pretrain` needs to show itself: a bar on a terminal, plain lines elsewhere.
+
+    Args:
+        total: Steps of the whole run.
+
+    Yields:
+        Keywords: report_seconds, progress, and observers.
+    """
     if not sys.stderr.isatty():
-        yield lambda line: print(line, file=sys.stderr, flush=True)
+        yield {"report_seconds": _PLAIN_EVERY_SECONDS, "progress": _print, "observers": ()}
         return
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True, highlight=False)
-    with console.status("reading text") as status:
-        yield lambda line: status.update(line) if line.startswith("step") else console.print(line, markup=False)
+    columns = (MofNCompleteColumn(), BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, speed_estimate_period=3600) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def show(step: int, numbers: Mapping[str, float]) -> None:
+            if not numbers:
+                bar.reset(task, completed=step)  # steps of an earlier call are not this one's speed
+            elif "train/loss" in numbers:
+                bar.update(task, completed=step, description=_BAR.format(**{"n": numbers}))
+
+        def say(line: str) -> None:
+            if not line.startswith("step "):  # the bar shows those
+                console.print(line, markup=False)
+
+        yield {"report_seconds": _BAR_EVERY_SECONDS, "progress": say, "observers": (show,)}
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _plain(what: str) -> Callable[[int], None]:
