@@ -37,11 +37,20 @@ class CoreModel(Head):
         """A freshly initialised model whose arrays are of `dtype`."""
         raise TypeError(f"{cls.__name__} is abstract")
 
+    @classmethod
+    def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
+        """A model that a checkpoint is about to fill; without arrays of its own where a backend can do that."""
+        return cls._construct(config, dtype, **options)
+
     def _get_array(self, leaf: Leaf) -> np.ndarray:
         """The leaf's values as NumPy, as stored."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
-    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
+    def _stage(self, leaf: Leaf, array: np.ndarray) -> Any:
+        """What `_set_array` is to get once every other array has passed its checks."""
+        return array
+
+    def _set_array(self, leaf: Leaf, array: Any) -> None:
         """Overwrite the leaf's values; shape and dtype are already right."""
         raise TypeError(f"{type(self).__name__} is abstract")
 

@@ -75,7 +75,8 @@ class PreTrained(Surgery):
             if bad:
                 plan.report.non_finite_keys[key] = bad
             plan.report.cast |= array.dtype != current
-            staged.append((leaf, (array.T if leaf.transposed else array).astype(current, copy=False)))
+            array = (array.T if leaf.transposed else array).astype(current, copy=False)
+            staged.append((leaf, self._stage(leaf, array)))
         if check_finite and plan.report.non_finite_keys:
             raise IntegrityError(
                 path, next(iter(plan.report.non_finite_keys)), "expected finite values, got NaN or inf"
@@ -147,28 +148,36 @@ class PreTrained(Surgery):
         config = _config_of(source, config, options)
         with source.checkpoint() as checkpoint:
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
-            model = cls._construct(config, name, attn_implementation=attn_implementation, **build)
+            device = _device_of(device, device_map)
+            model = cls._prepare(config, name, device, attn_implementation=attn_implementation, **build)
             report = model.load_numpy_state(
                 checkpoint, checkpoint.path, check_finite, ignore_mismatched_sizes=ignore_mismatched_sizes
             )
             report.integrity, report.dtype = checkpoint.integrity, name
         _log(report, cls.__name__, name_or_path)
-        model = model._finish(_device_of(device, device_map))
+        model = model._finish(device)
         return (model, asdict(report)) if output_loading_info else model
 
-    def save_pretrained(self, path: str | Path, max_shard_size: int | str = "5GB") -> None:
+    def save_pretrained(
+        self,
+        path: str | Path,
+        max_shard_size: int | str = "5GB",
+        state: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Write config.json and model.safetensors, atomically; the folder opens in every backend and in transformers.
 
         Args:
             path: The folder. A new one is built beside its place and renamed; in an existing one each file is replaced
                 atomically and other files stay.
             max_shard_size: Largest file, in bytes or as "200MB"; more shards are written where needed.
+            state: Arrays by canonical name to write in place of the model's, where several devices hold those.
 
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
             OSError: The disk refused; what was there before is intact.
         """
-        state = {n: a for n, a in self.numpy_state().items() if not n.endswith("decoder.weight")}
+        state = self.numpy_state() if state is None else state
+        state = {n: a for n, a in state.items() if not n.endswith("decoder.weight")}
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}
         dtype = next(iter(state.values())).dtype.name

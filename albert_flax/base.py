@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax
@@ -11,15 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.outputs import ModelOutput, register_with_jax
-from albert_core.parameters import Kind, Parameter
+from albert_core.parameters import WORDS, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.signature import Inputs
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
+from albert_flax import functional
 
 register_with_jax()
 
@@ -50,29 +53,104 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         self.dtype = _checked_dtype(self.param_dtype if dtype is None else dtype)
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
-    def _how(self, rngs: nnx.Rngs | None) -> dict[str, Any]:
+    def _how(self, rngs: nnx.Rngs | None, seed: int) -> dict[str, Any]:
         """What every layer is built with."""
-        return {"rngs": nnx.Rngs(0) if rngs is None else rngs, "dtype": self.dtype, "param_dtype": self.param_dtype}
+        return {"rngs": nnx.Rngs(seed) if rngs is None else rngs, "dtype": self.dtype, "param_dtype": self.param_dtype}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
+    def __call__(
+        self, *args: Any, params: Any = None, dropout_rng: Any = None, train: bool | None = None, **kwargs: Any
+    ) -> ModelOutput | tuple[Any, ...]:
+        if not (params is None and dropout_rng is None and train is None):
+            return functional.bound(self, params, dropout_rng, train)(*args, **kwargs)
+        functional.check_filled(self)
         _checked_dtype(self.dtype)
         inputs = self.signature.bind(self.config, args, kwargs)
         self._check_ids(inputs)  # before NumPy's 64-bit ids wrap around in JAX's 32
         output = self.compute(_as_arrays(inputs))
         return output if inputs.return_dict else output.to_tuple()
 
-    def init_weights(self, rngs: nnx.Rngs, parts: Iterable[str] | None = None) -> None:
-        draw = nnx.initializers.truncated_normal(self.config.initializer_range, lower=-2.0, upper=2.0)
-        wide = jnp.promote_types(self.param_dtype, jnp.float32)
+    def init_weights(self, rngs: Any, parts: Iterable[Any] | None = None, params: Any = None) -> Any:
+        if not isinstance(rngs, nnx.Rngs):  # as in transformers: a key, an input shape, and what there is already
+            return functional.initial_params(self, rngs, params)
         for p in self.own_parameters(parts):
-            value = self.leaf(p).value
-            if p.decay:
-                value[...] = draw(rngs.params(), value.shape, wide).astype(self.param_dtype)
-            else:
-                value[...] = jnp.full_like(value[...], p.kind is Kind.NORM and p.leaf == "weight")
-        words = self.get_input_embeddings().embedding
-        if self.config.pad_token_id is not None:
-            words[...] = words[...].at[self.config.pad_token_id].set(0.0)
+            self.leaf(p).value.set_value(self.draw(p, rngs))
+        return None
+
+    def _begin(self, rngs: nnx.Rngs, parts: Iterable[str] | None, do_init: bool) -> None:
+        """Draw the first weights, or have none."""
+        self.init_weights(rngs, parts) if do_init else self._empty()
+
+    def draw(self, parameter: Parameter, rngs: nnx.Rngs) -> Array:
+        """Initial values of a parameter, as stored; the stream moves on only where they are random."""
+        shape = self.leaf(parameter).value.shape
+        if not parameter.decay:
+            one = parameter.kind is Kind.NORM and parameter.leaf == "weight"
+            return jnp.full(shape, float(one), self.param_dtype)
+        normal = nnx.initializers.truncated_normal(self.config.initializer_range, lower=-2.0, upper=2.0)
+        wide = jnp.promote_types(self.param_dtype, jnp.float32)
+        value = normal(rngs.params(), shape, wide).astype(self.param_dtype)
+        pad = self.config.pad_token_id
+        return value.at[pad].set(0.0) if parameter.name == WORDS and pad is not None else value
+
+    # -- as transformers' Flax classes are used ------------------------------------------------------------------
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters as a nested dict, in the names of transformers' Flax classes; it can be assigned to."""
+        return functional.get_params(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        functional.set_params(self, value) if name == "params" else super().__setattr__(name, value)
+
+    def to_bf16(self, params: dict[str, Any], mask: Any = None) -> dict[str, Any]:
+        """Parameters in bfloat16; those that are True in a tree `mask` where one is given."""
+        return functional.cast(params, jnp.bfloat16, mask)
+
+    def to_fp16(self, params: dict[str, Any], mask: Any = None) -> dict[str, Any]:
+        """Parameters in float16, see `to_bf16`."""
+        return functional.cast(params, jnp.float16, mask)
+
+    def to_fp32(self, params: dict[str, Any], mask: Any = None) -> dict[str, Any]:
+        """Parameters in float32, see `to_bf16`."""
+        return functional.cast(params, jnp.float32, mask)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *args: Any,
+        seed: int = 0,
+        input_shape: Any = None,
+        _do_init: bool = True,
+        output_loading_info: bool = False,
+        **options: Any,
+    ) -> Any:
+        """As `PreTrained.from_pretrained`, and what transformers' Flax classes take.
+
+        Args:
+            name_or_path: As there; so is everything that is not named here.
+            *args: By position.
+            seed: Of the parameters that the checkpoint has not.
+            input_shape: Not needed here.
+            _do_init: False returns the model without parameters, and them beside it: (model, params).
+            output_loading_info: As there.
+            **options: By name. `device` may also be a `jax.sharding.Sharding`: every array is put there as it is read,
+                so that no device holds more than its share, and nothing is drawn first.
+        """
+        model, report = super().from_pretrained(name_or_path, *args, output_loading_info=True, **options)
+        if seed:
+            model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
+        found: tuple[Any, ...] = (model,)
+        if not _do_init:
+            found = model, functional.get_params(model)
+            model._empty()
+        found = (*found, report) if output_loading_info else found
+        return found if len(found) > 1 else model
+
+    def save_pretrained(self, path: str | Path, max_shard_size: int | str = "5GB", params: Any = None) -> None:
+        """As `PreTrained.save_pretrained`; with `params` these are saved in the place of the model's own."""
+        model = self if params is None else functional.bound(self, params, None, None)
+        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, max_shard_size)
 
     def word_matrix(self) -> Array:
         """What the masked-LM head multiplies with, [V, E]."""
@@ -94,13 +172,41 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
         return cls(config, dtype=dtype, param_dtype=dtype, **options)
 
+    @classmethod
+    def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
+        model = nnx.eval_shape(lambda: cls._construct(config, dtype, **options))
+        functional.seed_dropout(model, jax.random.key(0))
+        model._empty(_sharding(device))
+        return model
+
+    def _empty(self, sharding: Any = None) -> None:
+        """Leave of each parameter its shape, its dtype, and where it is to be."""
+        for p in self.own_parameters():
+            value = self.leaf(p).value
+            value.set_value(jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding))
+
     def _get_array(self, leaf: Leaf) -> np.ndarray:
         return np.asarray(leaf.value[...])
 
-    def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
+    def _stage(self, leaf: Leaf, array: np.ndarray) -> Any:
+        """On its device at once where nothing is there to be kept."""
+        if not functional.is_empty(leaf.value):
+            return array
         _checked_dtype(array.dtype)
-        current = leaf.value[...]
-        leaf.value[...] = jax.device_put(array, current.sharding if current.committed else None)
+        return put(array, leaf.value.get_value().sharding)
+
+    def _set_array(self, leaf: Leaf, array: Any) -> None:
+        if isinstance(array, np.ndarray):
+            _checked_dtype(array.dtype)
+            current = leaf.value.get_value()
+            array = put(array, current.sharding if current.committed else None)
+        leaf.value.set_value(array)
+
+    def _draw_again(self, rngs: nnx.Rngs, names: Container[str]) -> None:
+        for p in self.own_parameters():
+            if p.name in names:
+                current = self.leaf(p).value.get_value()
+                self.leaf(p).value.set_value(put(self.draw(p, rngs), current.sharding))
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nnx.Embed:
         table = self.get_input_embeddings()
@@ -111,8 +217,10 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         return table
 
     def _finish(self, device: Any) -> Self:
-        if device not in (None, "auto"):
-            nnx.update(self, jax.device_put(nnx.state(self), _find_device(device)))
+        empty = {p.name for p in self.own_parameters() if functional.is_empty(self.leaf(p).value)}
+        self._draw_again(nnx.Rngs(0), empty)
+        if (sharding := _sharding(device)) is not None:
+            nnx.update(self, jax.tree.map(lambda array: put(array, sharding), nnx.state(self)))
         self.eval()
         return self
 
@@ -159,3 +267,18 @@ def _find_device(device: Any) -> Any:
         return device
     platform, _, number = device.partition(":")
     return jax.devices(platform)[int(number or 0)]
+
+
+def _sharding(device: Any) -> Sharding | None:
+    """Where a model's arrays go; None leaves it to JAX."""
+    found = None if device in (None, "auto") else _find_device(device)
+    return SingleDeviceSharding(found) if isinstance(found, jax.Device) else found
+
+
+def put(array: Any, sharding: Sharding | None) -> Array:
+    """An array where a sharding says, which may span processes that all hold the array; scalars go everywhere."""
+    if isinstance(sharding, NamedSharding) and not array.shape:
+        sharding = NamedSharding(sharding.mesh, PartitionSpec())
+    if sharding is None or sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -45,13 +45,15 @@ class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
         param_dtype: Any = None,
         add_pooling_layer: bool = True,
         attn_implementation: str | None = None,
+        seed: int = 0,
+        _do_init: bool = True,
     ) -> None:
         super().__init__(config, dtype, param_dtype, attn_implementation)
-        how = self._how(rngs)
+        how = self._how(rngs, seed)
         self.embeddings = AlbertEmbeddings(config, **how)
         self.encoder = AlbertTransformer(config, **how)
         self.pooler = linear(config.hidden_size, config.hidden_size, **how) if add_pooling_layer else None
-        self.init_weights(how["rngs"])
+        self._begin(how["rngs"], None, _do_init)
 
     def compute(self, inputs: Inputs) -> BaseModelOutputWithPooling:
         x = self.embeddings(inputs)  # [B, S, E]
@@ -77,14 +79,16 @@ class FlaxAlbertHeadModel(FlaxAlbertPreTrainedModel):
         dtype: Any = None,
         param_dtype: Any = None,
         attn_implementation: str | None = None,
+        seed: int = 0,
+        _do_init: bool = True,
     ) -> None:
         super().__init__(config, dtype, param_dtype, attn_implementation)
-        how = self._how(rngs)
+        how = self._how(rngs, seed)
         self.albert = FlaxAlbertModel(
             config, add_pooling_layer=self.pooling, attn_implementation=attn_implementation, **how
         )
         self.build_head(config, **how)
-        self.init_weights(how["rngs"], self.parts)
+        self._begin(how["rngs"], self.parts, _do_init)
 
 
 class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):

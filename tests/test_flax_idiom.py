@@ -200,6 +200,24 @@ def test_vmap_over_sequences() -> None:
     close(each, model(IDS).last_hidden_state)
 
 
+def test_vmap_over_models() -> None:
+    """Three sets of weights in one program, as an ensemble is run."""
+    models = [FlaxAlbertModel(make_config(), rngs=nnx.Rngs(seed)) for seed in range(3)]
+    graphdef = nnx.split(models[0])[0]
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(nnx.split(model)[1] for model in models))
+    each = jax.vmap(lambda state: nnx.merge(graphdef, state)(IDS, MASK).last_hidden_state)(stacked)
+    for got, model in zip(each, models, strict=True):
+        close(got, model(IDS, MASK).last_hidden_state)
+
+
+def test_a_merged_model_is_the_model() -> None:
+    model = make_model()
+    again = nnx.merge(*nnx.split(model))
+    assert type(again) is type(model)
+    assert again.config == model.config
+    assert all(np.array_equal(again.numpy_state()[name], array) for name, array in model.numpy_state().items())
+
+
 def _gradients_of_split(model: Any) -> Any:
     graphdef, parameters, rest = nnx.split(model, nnx.Param, ...)
     return jax.jit(jax.grad(lambda p: loss_of(nnx.merge(graphdef, p, rest, copy=True))))(parameters)

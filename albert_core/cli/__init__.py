@@ -22,7 +22,9 @@ _COMMANDS = {
     "convert": ("albert_core.cli.convert", "Convert a checkpoint from any format into another."),
     "inspect": ("albert_core.cli.inspect", "Show what a checkpoint is."),
     "verify": ("albert_core.cli.verify", "Compare two checkpoints of any formats."),
+    "prepare-data": ("albert_core.cli.prepare_data", "Tokenize text files into a folder that pretrain takes."),
     "pretrain": ("albert_core.cli.pretrain", "Pretrain a model on text files."),
+    "tpu-plan": ("albert_core.cli.tpu_plan", "Compile a pretraining step for a TPU and show what it needs."),
 }
 
 
