@@ -24,6 +24,7 @@ from albert_core.tokenizer import (
     BatchEncoding,
     WordPieceTokenizer,
 )
+from albert_tf import optim  # a `.keras` file of a compiled model names its optimizer
 from albert_tf.base import TFAlbertPreTrainedModel
 from albert_tf.models import (
     TFAlbertForMaskedLM,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +28,12 @@ _XP = SimpleNamespace(
     tanh=ops.tanh,
     where=ops.where,
 )
+_HAS_FUSED_ATTENTION = backend.backend() == "jax"  # on TensorFlow Keras writes out what `_eager` does
 _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {"relu": ops.relu, "silu": ops.silu}
+_FLOAT32_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {  # TensorFlow's hold a constant of 32 bits
+    "gelu": partial(ops.gelu, approximate=False),
+    "gelu_new": partial(ops.gelu, approximate=True),
+}
 
 
 def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
@@ -35,15 +41,19 @@ def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
     act = config.hidden_act
     if not isinstance(act, str):
         return act
-    return _KERNELS.get(act) or _widened(activation(_XP, act))
+    return _KERNELS.get(act) or _widened(act)
 
 
-def _widened(formula: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A formula of several steps in float32 or wider: each step in half precision would round, and backward again."""
+def _widened(act: str) -> Callable[[Tensor], Tensor]:
+    """Several steps in float32 or wider: each step in half precision would round, and backward again."""
+    formula = activation(_XP, act)
+    kernel = _FLOAT32_KERNELS.get(act, formula)
 
     def wide(x: Tensor) -> Tensor:
         dtype = backend.standardize_dtype(x.dtype)
-        return ops.cast(formula(ops.cast(x, backend.result_type(dtype, "float32"))), dtype)
+        name = backend.result_type(dtype, "float32")
+        with keras.name_scope(act):  # TensorFlow fuses it into a product only if its name sorts behind "dense", "ffn"
+            return ops.cast((kernel if name == "float32" else formula)(ops.cast(x, name)), dtype)
 
     return wide
 
@@ -171,51 +181,56 @@ class AlbertAttention(layers.Layer):
         seeds: list[Tensor] | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        q, k, v = self._project(x, pack)  # [B, S, N, D]
+        q, k, v = self._project(x, pack)  # [B, N, S, D]
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
             bias = relative if bias is None else ops.cast(relative, bias.dtype) + bias
         drops = training and self.attention_dropout.rate > 0  # Keras' fused attention knows no dropout,
         rounds = bias is not None and backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")  # and rounds a mask
-        attend = self._fused if fused and not drops and not rounds else self._eager
+        attend = self._fused if fused and _HAS_FUSED_ATTENTION and not drops and not rounds else self._eager
         context, probabilities = attend(q, k, v, bias, head_mask, seeds)
-        context = ops.reshape(context, ops.shape(x))  # [B, S, H]
-        return self.LayerNorm(x + _dropped(self.output_dropout, self.dense(context), seeds, 1)), probabilities
+        rows = _rows(x)  # [B * S, H]
+        context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), ops.shape(rows))
+        rows = self.LayerNorm(rows + _dropped(self.output_dropout, self.dense(context), seeds, 1))
+        return ops.reshape(rows, ops.shape(x)), probabilities
 
     def _project(self, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+        batch, length, _ = ops.shape(x)
         if pack is None:
             parts = (self.query(x), self.key(x), self.value(x))
-        else:
-            parts = ops.split(ops.matmul(x, pack[0]) + pack[1], 3, axis=-1)
-        split = (*ops.shape(x)[:2], self.heads, self.head_size)
-        return tuple(ops.reshape(part, split) for part in parts)
+            split = (batch, length, self.heads, self.head_size)
+            return tuple(ops.transpose(ops.reshape(part, split), (0, 2, 1, 3)) for part in parts)
+        packed = ops.add(ops.matmul(_rows(x), pack[0]), pack[1])
+        packed = ops.reshape(packed, (batch, length, 3, self.heads, self.head_size))
+        return tuple(ops.unstack(ops.transpose(packed, (2, 0, 3, 1, 4)), 3))
 
     def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
-        place = ops.arange(ops.shape(q)[1])
+        place = ops.arange(ops.shape(q)[2])
         table = self.distance_embedding(place[:, None] - place[None, :] + self.reach)  # [S, S, D]
-        scores = ops.einsum("bqnd,qkd->bnqk", q, table)
+        scores = ops.einsum("bnqd,qkd->bnqk", q, table)
         if self.position_embedding_type == "relative_key_query":
-            scores = scores + ops.einsum("bknd,qkd->bnqk", k, table)
+            scores = scores + ops.einsum("bnkd,qkd->bnqk", k, table)
         return scores
 
     def _eager(
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None, seeds: Any
     ) -> tuple[Tensor, Tensor]:
         wide = backend.result_type(q.dtype, "float32")  # TensorFlow promotes nothing by itself
-        scores = ops.cast(ops.einsum("bqnd,bknd->bnqk", q, k) * self.scale, wide)  # [B, N, S, S]
+        scores = ops.cast(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) * self.scale, wide)  # [B, N, S, S]
         scores = scores if bias is None else scores + ops.cast(bias, wide)
         probabilities = _dropped(self.attention_dropout, ops.cast(_softmax(scores), v.dtype), seeds, 0)
         if head_mask is not None:
             probabilities = probabilities * head_mask[:, None, None]
-        return ops.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
+        return ops.matmul(probabilities, v), probabilities
 
     def _fused(
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, head_mask: Tensor | None, seeds: Any
     ) -> tuple[Tensor, None]:
         wide = backend.result_type(q.dtype, "float32")
         scale = ops.convert_to_tensor(self.scale, wide)  # as a Python float it would go through 32 bits
-        context = ops.dot_product_attention(q, k, v, bias=bias, scale=scale)
-        return context if head_mask is None else context * head_mask[:, None], None
+        q, k, v = (ops.transpose(part, (0, 2, 1, 3)) for part in (q, k, v))  # [B, S, N, D]
+        context = ops.transpose(ops.dot_product_attention(q, k, v, bias=bias, scale=scale), (0, 2, 1, 3))
+        return context if head_mask is None else context * head_mask[:, None, None], None
 
 
 class _Drawn(keras.random.SeedGenerator):
@@ -233,6 +248,11 @@ def _dropped(dropout: layers.Dropout, x: Tensor, seeds: list[Tensor] | None, pla
     if seeds is None or dropout.rate == 0:
         return dropout(x)
     return keras.random.dropout(x, dropout.rate, seed=_Drawn(seeds[place]))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, S, W] as [B * S, W]: a product of two matrices takes bias, activation and residual into its kernel."""
+    return ops.reshape(x, (-1, x.shape[-1]))
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -271,9 +291,10 @@ class AlbertLayer(layers.Layer):
         seeds: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         x, probabilities = self.attention(x, bias, head_mask, pack, fused=fused, seeds=seeds)
-        inner = self.activation(self.ffn(x))  # [B, S, F]
-        x = self.full_layer_layer_norm(x + _dropped(self.dropout, self.ffn_output(inner), seeds, 2))
-        return x, probabilities
+        rows = _rows(x)  # [B * S, H]
+        inner = self.activation(self.ffn(rows))  # [B * S, F]
+        rows = self.full_layer_layer_norm(rows + _dropped(self.dropout, self.ffn_output(inner), seeds, 2))
+        return ops.reshape(rows, ops.shape(x)), probabilities
 
 
 class AlbertLayerGroup(layers.Layer):
@@ -367,8 +388,10 @@ class AlbertMLMHead(layers.Layer):
     def call(self, x: Tensor, words: Tensor, masked_positions: Tensor | None) -> Tensor:
         if masked_positions is not None:
             x = _gathered(x, masked_positions)  # [B, P, H]
-        x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
-        return ops.matmul(x, ops.transpose(words)) + self.bias  # [B, P, V]
+        lead = ops.shape(x)[:2]
+        x = self.LayerNorm(self.activation(self.dense(_rows(x))))  # [B * P, E]
+        scores = ops.add(ops.matmul(x, ops.transpose(words)), self.bias)
+        return ops.reshape(scores, (*lead, scores.shape[-1]))  # [B, P, V]
 
 
 class AlbertSOPHead(layers.Layer):

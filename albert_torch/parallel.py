@@ -111,7 +111,7 @@ class ParallelTrainer(Trainer):
         """As in `Trainer`; every process has to ask for the same ones in the same order."""
         p = self.model.leaf(parameter).value
         owner = next(rank for rank, owned in enumerate(self.owned) if any(p is other for other in owned))
-        moment = self.optimizer.state[p][kind].contiguous() if owner == self.rank else torch.empty_like(p)
+        moment = self.optimizer.state_of(p)[kind].contiguous() if owner == self.rank else torch.empty_like(p)
         dist.broadcast(moment, owner)
         return to_numpy(moment)
 

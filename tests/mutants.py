@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant("Keras' epsilon", K + "layers.py", "epsilon=config.layer_norm_eps, gamma", "gamma"),
     Mutant("a weak mask", C + "numerics.py", "else -1e30", "else -1e2"),
     Mutant("scores scaled by the hidden size", T + "layers.py", "1.0 / math.sqrt(config.head_size)", "1.0 / math.sqrt(config.hidden_size)"),
-    Mutant("a scale that went through 32 bits", K + "layers.py", "ops.convert_to_tensor(self.scale, wide)", "ops.cast(self.scale, wide)"),
+    Mutant("a scale that went through 32 bits", K + "layers.py", "(0, 1, 3, 2))) * self.scale, wide)", "(0, 1, 3, 2))) * ops.cast(ops.cast(self.scale, \"float32\"), q.dtype), wide)"),
     Mutant("softmax over the queries", F + "layers.py", "jax.nn.softmax(scores).astype", "jax.nn.softmax(scores, axis=-2).astype"),
     # encoder
     Mutant("norm before the residual", T + "layers.py", "return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities", "return x + self.LayerNorm(self.output_dropout(self.dense(context))), probabilities"),

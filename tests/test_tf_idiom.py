@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -432,49 +430,7 @@ def test_summary_is_keras_own(capsys):
     assert "embeddings (AlbertEmbeddings)" in capsys.readouterr().out
 
 
-# -- Keras on JAX --------------------------------------------------------------------------------------------------
-
-ON_JAX = """
-import warnings
-warnings.simplefilter("error")
-import keras, numpy as np
-from albert_core.config import AlbertConfig
-from albert_tf.models import TFAlbertForMaskedLM
-assert keras.backend.backend() == "jax"
-case = dict(np.load({path!r}))
-batch = {{k: case.pop(k) for k in ("input_ids", "attention_mask", "token_type_ids", "labels")}}
-model = TFAlbertForMaskedLM(AlbertConfig(**{sizes!r}))
-wanted = case.pop("wanted")
-model.load_numpy_state(case)
-for attn in ("eager", "sdpa"):
-    model.albert.attn_implementation = attn
-    got = np.asarray(model(batch).logits)
-    assert got.shape == wanted.shape
-    assert np.abs(got - wanted).max() < 2e-5 * np.abs(wanted).max(), np.abs(got - wanted).max()
-assert model.predict(batch, verbose=0).logits.shape == wanted.shape
-model.compile(optimizer="sgd")
-assert np.isfinite(model.fit(batch, epochs=2, verbose=0).history["loss"]).all()
-try:
-    model(np.array([[1, 37]]))
-except ValueError as error:
-    assert "got 37" in str(error)
-try:
-    TFAlbertForMaskedLM(model.config, dtype="float64")
-except ValueError as error:
-    print(error)
-"""
-
-
-def test_the_same_classes_run_on_jax(tmp_path):
-    importlib.import_module("jax")
-    model, case = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), tmp_path / "case.npz"
-    wanted = reference.forward(model.config, model.numpy_state(), make_batch(), "AlbertForMaskedLM")["logits"]
-    np.savez(case, wanted=wanted, **make_labelled(), **model.numpy_state())
-    code = ON_JAX.format(path=str(case), sizes=SIZES | ONE_LAYER)
-    env = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "float64 needs Keras on TensorFlow" in done.stdout
+# -- on every framework -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", ["base", "layers", "losses", "models"])
