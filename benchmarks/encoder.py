@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +22,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "conversion")]
+
+from runner import Runner
 
 from albert_core.config import AlbertConfig
 from albert_core.heads import HEADS
@@ -53,30 +54,6 @@ HALF = (
 )  # who runs in bfloat16
 # relative RMS between runners, after twelve layers
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-1}
-
-
-class Runner:
-    """One worker process."""
-
-    def __init__(self, name: str, python: str, folder: Path, dtype: str) -> None:
-        self.name = name
-        command = [python, str(WORKER), name, str(folder), dtype]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, *words: object) -> str:
-        """One request, one line of answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(*words, file=self.process.stdin, flush=True)
-        for line in self.process.stdout:
-            if line.startswith("answer "):
-                return line.removeprefix("answer ").strip()
-        raise RuntimeError(f"{self.name} ended with code {self.process.wait()} at {words}")
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
 
 
 def runs(name: str, task: str) -> bool:
@@ -180,7 +157,7 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_inputs(folder, "keras-hub" in names)
-        started = [Runner(n, pythons.get(n) or sys.executable, folder, dtype) for n in names]
+        started = [Runner(n, pythons.get(n) or sys.executable, WORKER, n, folder, dtype) for n in names]
         for task in tasks.split(","):
             runners = [r for r in started if runs(r.name, task)]
             for shape in shapes.split(","):

@@ -23,6 +23,7 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from runner import Runner
 from tokenizer_texts import sentences
 
 from albert_core.hub import BUNDLED_MODEL, locate
@@ -33,36 +34,10 @@ PAIRS = {"ours-slow": "transformers-slow", "ours-fast": "transformers-fast"}
 WARM_UP = 2  # rounds
 
 
-class Runner:
-    """One worker process."""
-
-    def __init__(self, name: str, python: str, vocabulary: str, folder: Path, threads: int) -> None:
-        self.name = name
-        env = {
-            **os.environ,
-            "RAYON_NUM_THREADS": str(threads),
-            "TOKENIZERS_PARALLELISM": "true",
-            "OMP_NUM_THREADS": "1",
-        }
-        command = [python, "-W", "ignore", str(WORKER), name, vocabulary, str(folder)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-        )
-
-    def ask(self, *words: object) -> float:
-        """One request; the seconds that it took."""
-        assert self.process.stdin
-        assert self.process.stdout
-        print(*words, file=self.process.stdin, flush=True)
-        for line in self.process.stdout:
-            if line.startswith("answer "):
-                return float(line.split()[1])
-        raise RuntimeError(f"{self.name} ended with code {self.process.wait()} at {words}")
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
+def start(name: str, python: str, vocabulary: str, folder: Path, threads: int) -> Runner:
+    """A runner that uses so many threads."""
+    env = {**os.environ, "RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "true", "OMP_NUM_THREADS": "1"}
+    return Runner(name, python, "-W", "ignore", WORKER, name, vocabulary, folder, env=env, stderr=subprocess.DEVNULL)
 
 
 def write_slices(lines: Iterable[str], size: int, count: int, folder: Path) -> list[int]:
@@ -105,7 +80,7 @@ def measure(runners: list[Runner], sizes: list[int]) -> dict[str, float]:
     speeds: dict[str, list[float]] = {runner.name: [] for runner in runners}
     for number, size in enumerate(sizes):
         for runner in runners:
-            seconds = runner.ask("time", number)
+            seconds = float(runner.ask("time", number))
             if number >= WARM_UP:
                 speeds[runner.name].append(size / seconds / 1e6)
     return {name: statistics.median(values) for name, values in speeds.items()}
@@ -130,7 +105,7 @@ def main(
         sizes = write_slices(lines, characters, rounds + WARM_UP, folder)
         for threads in (1, 2):
             names = [runner for pair in PAIRS.items() for runner in pair]
-            runners = [Runner(n, sys.executable if n in PAIRS else peers, spiece, folder, threads) for n in names]
+            runners = [start(n, sys.executable if n in PAIRS else peers, spiece, folder, threads) for n in names]
             differing = compare(runners, folder)
             rows.append({"threads": threads, "differing lines": differing, "MB/s": measure(runners, sizes)})
             for runner in runners:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +20,8 @@ import click
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from runner import Runner
 
 from albert_core.config import AlbertConfig
 from albert_core.heads import HEADS
@@ -43,29 +44,15 @@ TINY = {
 }
 
 
-class Runner:
-    """One worker process."""
+class Trainee(Runner):
+    """A runner whose answers are JSON."""
 
     def __init__(self, name: str, folder: Path, peers: str | None) -> None:
-        self.name = name
-        python = peers if name in PEERS4 and peers else sys.executable
-        command = [python, str(WORKER), name, str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        super().__init__(name, peers if name in PEERS4 and peers else sys.executable, WORKER, name, folder)
 
-    def ask(self, *words: object) -> dict[str, float]:
+    def ask(self, *words: object) -> Any:
         """One request, one answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(*words, file=self.process.stdin, flush=True)
-        for line in self.process.stdout:
-            if line.startswith("answer "):
-                return json.loads(line.removeprefix("answer "))
-        raise RuntimeError(f"{self.name} ended with code {self.process.wait()} at {words}")
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
+        return json.loads(super().ask(*words))
 
 
 def write_inputs(folder: Path, tiny: bool) -> None:
@@ -93,7 +80,7 @@ def batch(config: AlbertConfig, rows: int, length: int) -> dict[str, np.ndarray]
     }
 
 
-def measure(runners: list[Runner], task: str, shape: str, rounds: int) -> dict[str, dict[str, float]]:
+def measure(runners: list[Trainee], task: str, shape: str, rounds: int) -> dict[str, dict[str, float]]:
     """First step's seconds, median milliseconds, and how far losses lie apart, by runner."""
     first = {r.name: r.ask("start", task, shape) for r in runners}
     losses = {r.name: [first[r.name]["loss"], r.ask("step")["loss"], r.ask("step")["loss"]] for r in runners}
@@ -119,7 +106,7 @@ def memory(folder: Path, names: list[str], shape: str, peers: str | None) -> dic
     """MiB at the peak of three steps above the imports, each in a fresh process."""
     found = {}
     for name in names:
-        runner = Runner(name, folder, peers)
+        runner = Trainee(name, folder, peers)
         runner.ask("start", "float32", shape)
         runner.ask("step")
         found[name] = runner.ask("step")["mib"]
@@ -129,7 +116,7 @@ def memory(folder: Path, names: list[str], shape: str, peers: str | None) -> dic
 
 def depths(folder: Path, shape: str, rounds: int = 3) -> dict[int, dict[str, float]]:
     """Instructions and median seconds to compile of our Flax step, for 12 and 48 layers."""
-    runner = Runner("flax", folder, None)
+    runner = Trainee("flax", folder, None)
     found = {layers: [] for layers in (12, 48)}
     for turn in range(rounds + 1):
         for layers in found:
@@ -154,10 +141,10 @@ def main(peers: str | None, rounds: int, tiny: bool, as_json: bool) -> None:
         report: dict[str, Any] = {"steps": []}
         for task, ours in TASKS.items():
             names = [n for own in ours for n in (own, OURS[own]) if peers or n not in PEERS4]
-            runners = [Runner(n, folder, peers) for n in names]
-            report["steps"] += [
-                {"task": task, "shape": s, "runners": measure(runners, task, s, rounds)} for s in shapes
-            ]
+            runners = [Trainee(n, folder, peers) for n in names]
+            for shape in shapes:
+                report["steps"].append({"task": task, "shape": shape, "runners": measure(runners, task, shape, rounds)})
+                print(f"{task} {shape} done", file=sys.stderr, flush=True)
             for runner in runners:
                 runner.close()
         memories = ["torch", "torch-checkpointing", "transformers5-torch"]

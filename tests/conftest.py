@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,21 @@ class Adapter:
     def gradients(self, model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Gradient of the loss by canonical name, in canonical layout."""
         return model.gradients_numpy(**inputs)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What JAX compiles for one test lies on disk for the others of this process."""
+    if "flax" not in request.config.getoption("--backends"):
+        yield
+        return
+    import jax
+
+    with TemporaryDirectory() as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
