@@ -46,6 +46,8 @@ def activation_of(config: AlbertConfig) -> Callable[[Array], Array]:
 
 # Weights start at zero here; `init_weights` of the model draws them.
 _zeros = nnx.initializers.zeros_init()
+# What backward keeps of a layer in training: the rest is computed again sooner than it is written and read.
+KEPT = "dots_saveable"
 linear = partial(nnx.Linear, kernel_init=_zeros, bias_init=_zeros)
 embedding = partial(nnx.Embed, embedding_init=_zeros)
 
@@ -291,7 +293,7 @@ def _repeat(
         rows: Head mask of each virtual layer, [count, N].
         keys: Dropout keys of each virtual layer, [count, I, 3].
         count: How many virtual layers use the group.
-        checkpointing: What backward may keep of each step, a name of `jax.checkpoint_policies`; all when None.
+        checkpointing: What backward may keep of each step, a name of `jax.checkpoint_policies`; `KEPT` when None.
         fused: Whether attention may run fused.
         output_hidden_states: Whether to return the states after each virtual layer.
         output_attentions: Whether to return the probabilities of each inner layer of each virtual layer.
@@ -304,8 +306,8 @@ def _repeat(
         x, probabilities = group(x, bias, row, packs, fused, key)
         return x, (x if output_hidden_states else None, probabilities if output_attentions else None)
 
-    if checkpointing is not None:  # inside a scan nothing can undo it, so prevent_cse is not needed
-        step = jax.checkpoint(step, policy=getattr(jax.checkpoint_policies, checkpointing), prevent_cse=False)
+    policy = getattr(jax.checkpoint_policies, checkpointing or KEPT)
+    step = jax.checkpoint(step, policy=policy, prevent_cse=False)  # inside a scan nothing can undo it
     x, (states, probabilities) = jax.lax.scan(step, x, (rows, keys), length=count)
     inner_first = [jnp.unstack(p) for p in probabilities or ()]  # I times count arrays [B, N, S, S]
     return (

@@ -45,10 +45,12 @@ class Trainer(trainer.Trainer):
     ) -> None:
         self.recipe, self.optimizer, self.loss_scale = recipe, make_optimizer(recipe), self._first_scale(autocast)
         self.model = self.model_class(config, dtype=autocast or dtype, param_dtype=dtype)
-        if device is not None:
-            nnx.update(self.model, jax.device_put(nnx.state(self.model), _find_device(device)))
         self.model.train()
         self.state = self.optimizer.init(nnx.state(self.model, nnx.Param))
+        if device is not None:  # all of it, or the second step would be compiled anew
+            place = _find_device(device)
+            nnx.update(self.model, jax.device_put(nnx.state(self.model), place))
+            self.state = jax.device_put(self.state, place)
 
     def step(self, parts: Sequence[Part], step: int) -> StepMetrics:
         parameters, self.state, self.loss_scale, metrics = _step(*self._arguments(parts, step))

@@ -18,6 +18,7 @@ from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
 from albert_core.training import pretrain
 
+pytestmark = pytest.mark.xdist_group("eight devices")  # which are started once
 HERE = Path(__file__).parent
 SAME = 1e-12
 
