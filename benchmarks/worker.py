@@ -83,7 +83,7 @@ def ours_tf(task: str, folder: Path, weights: dict[str, np.ndarray], dtype: str)
 def tf_run(model, field: str) -> Run:
     import tensorflow as tf
 
-    @tf.function
+    @tf.function(reduce_retracing=True)  # texts of all lengths are one program, not one for each length
     def step(ids, mask):
         return getattr(model(input_ids=ids, attention_mask=mask, training=False), field)
 
