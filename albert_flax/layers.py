@@ -46,7 +46,8 @@ def activation_of(config: AlbertConfig) -> Callable[[Array], Array]:
 
 # Weights start at zero here; `init_weights` of the model draws them.
 _zeros = nnx.initializers.zeros_init()
-# What backward keeps of a layer in training: the rest is computed again sooner than it is written and read.
+# What backward keeps of a layer in training. On a CPU the rest is computed again sooner than it is written and read
+# (base, 8 x 128: about a tenth of a step); a GPU or TPU has not been measured.
 KEPT = "dots_saveable"
 linear = partial(nnx.Linear, kernel_init=_zeros, bias_init=_zeros)
 embedding = partial(nnx.Embed, embedding_init=_zeros)

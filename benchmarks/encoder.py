@@ -148,7 +148,7 @@ def main(
 ) -> None:
     """Run the table."""
     pythons = {**dict.fromkeys(("transformers4-tf", "transformers4-flax"), peers), "keras-hub": keras_peers}
-    names = [name for name in ("matmul", *OURS, *filter(None, OURS.values()), "keras-hub")]
+    names = ["matmul", *OURS, *filter(None, OURS.values()), "keras-hub"]
     names = [name for name in names if pythons.get(name, sys.executable) and (dtype == "float32" or name in HALF)]
     names = [name for name in names if name not in ENGINES or importlib.util.find_spec(name)]
     if only:

@@ -15,7 +15,7 @@ from albert_core.heads import HEADS, forward_doc
 from albert_core.parity_suite import GROUPS, TINY
 
 ROOT = Path(__file__).resolve().parents[1]
-MIRRORED = ("base.py", "layers.py", "losses.py", "models.py")
+MIRRORED = ("base.py", "layers.py", "losses.py", "models.py", "optim.py", "training.py", "export.py", "parallel.py")
 # What a framework's own idiom adds; everything else is common. A name here must exist, see the last test.
 OWN = {
     "torch": {"AlbertMLMHead.decoder"},
