@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from albert_core import outputs
+from albert_core.config import AlbertConfig
 from albert_core.parameters import EMBEDDINGS_PART, ENCODER_PART, POOLER_PART
-from albert_core.signature import DIMENSIONS, INPUTS, Signature
+from albert_core.signature import DIMENSIONS, INPUTS, Inputs, Signature
 
 __all__ = ["HEADS", "ForMaskedLM", "ForMultipleChoice", "ForPreTraining", "ForQuestionAnswering",
            "ForSequenceClassification", "ForTokenClassification", "Head", "Model"]  # fmt: skip
@@ -37,6 +39,7 @@ class Head:
         about: What the class is, one paragraph.
         parts: Attributes beside the encoder that hold parameters, as parts of the parameter table.
         pooling: Whether the head reads the pooler.
+        pooled_alone: Whether it reads nothing else.
         signature: The inputs it takes.
         output_class: What it returns.
         labels_doc: What `labels` holds, when it takes them.
@@ -46,6 +49,7 @@ class Head:
     about: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
     pooling: ClassVar[bool] = False
+    pooled_alone: ClassVar[bool] = False
     signature: ClassVar[Signature]
     output_class: ClassVar[type[outputs.ModelOutput]]
     labels_doc: ClassVar[str] = ""
@@ -59,6 +63,23 @@ class Head:
         """
         pooler = (POOLER_PART,) if (cls.pooling if pooling is None else pooling) else ()
         return (*ENCODER_PARTS, *pooler, *cls.parts)
+
+    def read_positions(self, xp: Any, inputs: Inputs) -> Any:
+        """Where the head reads the encoder, [B, P], the pooler's position first; None: everywhere.
+
+        Args:
+            xp: Has `zeros_like`, `concatenate` and `int32`.
+            inputs: Checked.
+        """
+        masked, lead = inputs.masked_positions, inputs.lead
+        if not self.pooled_alone and (masked is None or not self.pooling):
+            return masked
+        first = xp.zeros_like(lead[:, :1] if len(lead.shape) == 2 else lead[:, :1, 0], dtype=xp.int32)
+        return first if masked is None else xp.concatenate([first, masked], 1)
+
+    def masked_rows(self, inputs: Inputs, x: Any) -> Any:
+        """Those of the last hidden states that masked LM scores: all but the pooler's where some were picked."""
+        return x[:, 1:] if self.pooling and inputs.masked_positions is not None else x
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -127,8 +148,14 @@ class Model(Head):
         "ALBERT's encoder: factorised embeddings, then one layer per group applied again and again; hidden states out."
     )
     pooling = True
-    signature = _signature()
+    signature = _signature(last=("output_positions",))
     output_class = outputs.BaseModelOutputWithPooling
+    config: AlbertConfig
+
+    def picked(self, gathered: Callable[[Any, Any], Any], inputs: Inputs, x: Any) -> Any:
+        """The last hidden states that are put out, where the last layer has computed them all."""
+        late = inputs.output_positions is not None and inputs.last_queries(self.config) is None
+        return gathered(x, inputs.output_positions) if late else x
 
 
 class ForPreTraining(Head):
@@ -160,7 +187,7 @@ class ForSequenceClassification(Head):
     head_name = "AlbertForSequenceClassification"
     about = "ALBERT with a classifier or regressor over the pooled first position (GLUE)."
     parts = ("classifier",)
-    pooling = True
+    pooling = pooled_alone = True
     signature = _signature("labels", shapes=("B", "BK"))
     output_class = outputs.SequenceClassifierOutput
     labels_doc = "Index of the right label, a 0/1 row of labels, or values to regress, as config.problem_type says."
@@ -172,7 +199,7 @@ class ForMultipleChoice(Head):
     head_name = "AlbertForMultipleChoice"
     about = "ALBERT with a score for each of several choices (RACE, SWAG); inputs are [B, C, S]."
     parts = ("choice_classifier",)
-    pooling = True
+    pooling = pooled_alone = True
     signature = _signature("labels", shapes=("B",), index="C", choices=True)
     output_class = outputs.MultipleChoiceModelOutput
     labels_doc = "Index of the right choice."

@@ -109,8 +109,10 @@ _ATTENTIONS = "L * I attention probabilities, after dropout and head mask."
 class BaseModelOutputWithPooling(ModelOutput):
     """Output of the encoder."""
 
-    last_hidden_state: Array = _array("BSH", "Hidden states of the last layer.")
-    pooler_output: Array = _array("BH", "tanh of a linear map of the first position, when the model has a pooler.")
+    last_hidden_state: Array = _array("BSH", "Hidden states of the last layer; [B, P, H] with output_positions.")
+    pooler_output: Array = _array(
+        "BH", "tanh of a linear map of the first position put out, when the model has a pooler."
+    )
     hidden_states: tuple[Array, ...] | None = _array("BSH", _HIDDEN_STATES)
     attentions: tuple[Array, ...] | None = _array("BNSS", _ATTENTIONS)
 

@@ -12,7 +12,7 @@ from albert_core.config import POSITION_EMBEDDING_TYPES, AlbertConfig
 from albert_core.heads import HEADS
 from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import initial_state
-from albert_core.signature import PER_CHOICE
+from albert_core.signature import LABELS, PER_CHOICE
 
 __all__ = ["GROUPS", "TINY", "Setting", "batch", "drawn_state", "empty_row", "labels_for", "settings", "with_choices"]
 
@@ -112,6 +112,6 @@ def labels_for(config: AlbertConfig, head: str, inputs: dict[str, np.ndarray], s
                 found[name][:, 0] = 1  # in every row, the empty one too
         elif name == "sentence_order_label":
             found[name] = np.where(np.arange(rows) == 1, IGNORED_LABEL, np.arange(rows) // 2 % 2)
-        elif name.endswith("_positions") and name != "masked_positions":
+        elif name in LABELS:
             found[name] = rng.integers(0, shape[-1] + 2, rows)  # some behind the end, which are ignored
     return found

@@ -89,6 +89,8 @@ def _encoder(
             x, probabilities = _layer(ns, config, state, at, x, bias, rows[layer])
             attentions.append(probabilities)
         hidden_states.append(x)
+    if (positions := given.get("output_positions")) is not None:
+        x = _gathered(ns, x, positions)  # [B, P, H]
     pooled = ns.tanh(_linear(x[:, 0], state, PREFIX + "pooler")) if pooling else None  # [B, H]
     return {"last": x, "pooled": pooled, "hidden_states": tuple(hidden_states), "attentions": tuple(attentions)}
 
@@ -151,6 +153,11 @@ def _head_mask(ns: Any, config: AlbertConfig, mask: Array | None, x: Array) -> A
     return rows
 
 
+def _gathered(ns: Any, x: Array, positions: Array) -> Array:
+    """The rows of x at some positions of each sequence, [B, P, H]."""
+    return x[ns.arange(positions.shape[0])[:, None], positions]
+
+
 # -- building blocks -----------------------------------------------------------------------------------------------
 
 
@@ -189,7 +196,7 @@ def _cross_entropy(ns: Any, logits: Array, labels: Any, ignored: int = IGNORED_L
 
 def _mlm_logits(ns: Any, config: AlbertConfig, state: State, x: Array, positions: Array | None) -> Array:
     if positions is not None:
-        x = x[ns.arange(positions.shape[0])[:, None], positions]  # [B, P, H]
+        x = _gathered(ns, x, positions)  # [B, P, H]
     x = activation(ns, config.hidden_act)(_linear(x, state, "predictions.dense"))  # [B, P, E]
     x = _norm(ns, config, x, state, "predictions.LayerNorm")
     return x @ state[PREFIX + "embeddings.word_embeddings.weight"].T + state["predictions.bias"]  # [B, P, V]

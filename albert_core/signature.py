@@ -98,6 +98,13 @@ INPUTS: tuple[Input, ...] = (
         "Where alone masked-LM logits are computed, [B, P, V]; labels are then [B, P], -100 in unused places.",
         "all positions",
     ),
+    Input(
+        "output_positions",
+        "int",
+        ("BP",),
+        "Where alone the last hidden state is computed, [B, P, H]; the pooler reads the first of them.",
+        "all positions",
+    ),
 )
 _BY_NAME = {i.name: i for i in INPUTS}
 FLAGS = tuple(i.name for i in INPUTS if i.dtype == "flag")
@@ -121,14 +128,30 @@ class Inputs:
     start_positions: Any = None
     end_positions: Any = None
     sentence_order_label: Any = None
+    output_positions: Any = None
     output_attentions: bool = False
     output_hidden_states: bool = False
     return_dict: bool = True
 
-    def for_encoder(self) -> dict[str, Any]:
-        """What a head passes on to the encoder: everything but labels and masked positions, as an output object."""
+    def for_encoder(self, output_positions: Any = None) -> dict[str, Any]:
+        """What a head passes on to the encoder: everything but labels and masked positions, as an output object.
+
+        Args:
+            output_positions: The positions that the head reads, [B, P]; all when None.
+        """
         names = (*_ENCODER_INPUTS, "output_attentions", "output_hidden_states")
-        return {"return_dict": True} | {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in names}
+        return given | {"return_dict": True, "output_positions": output_positions}
+
+    def last_queries(self, config: AlbertConfig) -> Any:
+        """Positions that are the only queries of the last layer, [B, P]; None where all are.
+
+        All positions are, where other states or the probabilities are returned too, and where each query has its own
+        row in the mask or in the relative positions.
+        """
+        one_row = self.attention_mask is None or len(self.attention_mask.shape) == 2
+        alone = not (self.output_hidden_states or self.output_attentions)
+        return self.output_positions if one_row and alone and config.position_embedding_type == "absolute" else None
 
     @property
     def lead(self) -> Any:

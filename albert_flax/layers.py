@@ -46,9 +46,9 @@ def activation_of(config: AlbertConfig) -> Callable[[Array], Array]:
 
 # Weights start at zero here; `init_weights` of the model draws them.
 _zeros = nnx.initializers.zeros_init()
-# What backward keeps of a layer in training. On a CPU the rest is computed again sooner than it is written and read
-# (base, 8 x 128: about a tenth of a step); a GPU or TPU has not been measured.
-KEPT = "dots_saveable"
+# What backward keeps of a layer in training: products with weights, not attention's. On a CPU the rest is computed
+# again sooner than it is written and read (base, 8 x 128: about a tenth of a step); a GPU or TPU has not been measured.
+KEPT = "dots_with_no_batch_dims_saveable"
 linear = partial(nnx.Linear, kernel_init=_zeros, bias_init=_zeros)
 embedding = partial(nnx.Embed, embedding_init=_zeros)
 
@@ -113,24 +113,39 @@ class AlbertAttention(nnx.Module):
         return kernel.astype(self.query.dtype), jnp.concatenate([p.bias[...] for p in parts]).astype(self.query.dtype)
 
     def __call__(
-        self, x: Array, bias: Array | None, head_mask: Array | None, pack: Any, fused: bool, keys: Array | None
+        self,
+        x: Array,
+        bias: Array | None,
+        head_mask: Array | None,
+        pack: Any,
+        fused: bool,
+        keys: Array | None,
+        queries: Array | None = None,
     ) -> tuple[Array, Array | None]:
-        q, k, v = self._project(x, pack)  # [B, S, N, D]
+        own = x if queries is None else gathered(x, queries)  # [B, P, H]
+        q, k, v = self._project(own, x, pack)  # [B, P, N, D], [B, S, N, D] twice
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
             bias = relative if bias is None else relative + bias
         attend = self._fused if fused and self._fusible(x) else self._eager
         context, probabilities = attend(q, k, v, bias, head_mask, keys)
-        context = context.reshape(x.shape)  # [B, S, H]
-        return self.LayerNorm(x + self.output_dropout(self.dense(context), rngs=_key(keys, 1))), probabilities
+        rows = _rows(own)  # [B * P, H]
+        context = self.dense(context.reshape(rows.shape))
+        rows = self.LayerNorm(rows + self.output_dropout(context, rngs=_key(keys, 1)))
+        return rows.reshape(own.shape), probabilities
 
-    def _project(self, x: Array, pack: tuple[Array, Array] | None) -> tuple[Array, ...]:
+    def _project(self, own: Array, x: Array, pack: tuple[Array, Array] | None) -> tuple[Array, ...]:
         if pack is None:
-            parts = (self.query(x), self.key(x), self.value(x))
+            parts = (self.query(own), self.key(x), self.value(x))
+        elif own is x:
+            parts = jnp.split(_rows(x) @ pack[0] + pack[1], 3, axis=-1)
         else:
-            kernel, bias = pack
-            parts = jnp.split(x @ kernel + bias, 3, axis=-1)
-        return tuple(part.reshape(*x.shape[:2], self.heads, self.head_size) for part in parts)
+            (wq, wkv), (bq, bkv) = (jnp.split(part, [x.shape[-1]], axis=-1) for part in pack)
+            parts = (_rows(own) @ wq + bq, *jnp.split(_rows(x) @ wkv + bkv, 2, axis=-1))
+        return tuple(
+            part.reshape(*rows.shape[:2], self.heads, self.head_size)
+            for part, rows in zip(parts, (own, x, x), strict=True)
+        )
 
     def _relative_scores(self, q: Array, k: Array) -> Array:
         place = jnp.arange(q.shape[1])
@@ -146,7 +161,9 @@ class AlbertAttention(nnx.Module):
     ) -> tuple[Array, Array]:
         scores = _product("bqnd,bknd->bnqk", q, k) * self.scale  # [B, N, S, S]
         scores = scores if bias is None else scores + bias
-        probabilities = self.attention_dropout(jax.nn.softmax(scores).astype(v.dtype), rngs=_key(keys, 0))
+        with jax.softmax_custom_jvp(True):  # its gradient reads what came out, not two sums again
+            probabilities = jax.nn.softmax(scores).astype(v.dtype)
+        probabilities = self.attention_dropout(probabilities, rngs=_key(keys, 0))
         if head_mask is not None:
             probabilities = probabilities * head_mask[:, None, None]
         return jnp.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
@@ -154,12 +171,18 @@ class AlbertAttention(nnx.Module):
     def _fused(
         self, q: Array, k: Array, v: Array, bias: Array | None, head_mask: Array | None, keys: Array | None
     ) -> tuple[Array, None]:
-        context = jax.nn.dot_product_attention(q, k, v, bias, scale=self.scale)
+        with jax.softmax_custom_jvp(True):
+            context = jax.nn.dot_product_attention(q, k, v, bias, scale=self.scale)
         return context if head_mask is None else context * head_mask[:, None], None
 
     def _fusible(self, x: Array) -> bool:
         """JAX's fused attention knows no dropout, takes every softmax in float32, and has no float16 on a CPU."""
         return x.dtype in (jnp.float32, jnp.bfloat16) and not _is_active(self.attention_dropout)
+
+
+def _rows(x: Array) -> Array:
+    """[B, S, W] as [B * S, W]: XLA's matrix products on a CPU take no sum over two axes, as a weight's gradient is."""
+    return x.reshape(-1, x.shape[-1])
 
 
 def _is_plain(module: nnx.Module) -> bool:
@@ -194,12 +217,20 @@ class AlbertLayer(nnx.Module):
         return self.attention.attention_dropout, self.attention.output_dropout, self.dropout
 
     def __call__(
-        self, x: Array, bias: Array | None, head_mask: Array | None, pack: Any, fused: bool, keys: Array | None
+        self,
+        x: Array,
+        bias: Array | None,
+        head_mask: Array | None,
+        pack: Any,
+        fused: bool,
+        keys: Array | None,
+        queries: Array | None = None,
     ) -> tuple[Array, Array | None]:
-        x, probabilities = self.attention(x, bias, head_mask, pack, fused, keys)
-        inner = self.activation(self.ffn(x))  # [B, S, F]
-        x = self.full_layer_layer_norm(x + self.dropout(self.ffn_output(inner), rngs=_key(keys, 2)))
-        return x, probabilities
+        x, probabilities = self.attention(x, bias, head_mask, pack, fused, keys, queries)
+        rows = _rows(x)  # [B * P, H]
+        inner = self.ffn_output(self.activation(self.ffn(rows)))
+        rows = self.full_layer_layer_norm(rows + self.dropout(inner, rngs=_key(keys, 2)))
+        return rows.reshape(x.shape), probabilities
 
 
 class AlbertLayerGroup(nnx.Module):
@@ -210,11 +241,19 @@ class AlbertLayerGroup(nnx.Module):
         return [layer.attention.packed() for layer in self.albert_layers]
 
     def __call__(
-        self, x: Array, bias: Array | None, head_mask: Array | None, packs: list[Any], fused: bool, keys: Array | None
+        self,
+        x: Array,
+        bias: Array | None,
+        head_mask: Array | None,
+        packs: list[Any],
+        fused: bool,
+        keys: Array | None,
+        queries: Array | None = None,
     ) -> tuple[Array, list[Array | None]]:
-        attentions = []
+        attentions, last = [], len(packs) - 1
         for inner, (layer, pack) in enumerate(zip(self.albert_layers, packs, strict=True)):
-            x, probabilities = layer(x, bias, head_mask, pack, fused, _key(keys, inner))
+            args = (x, bias, head_mask, pack, fused, _key(keys, inner))
+            x, probabilities = layer(*args, queries if inner == last else None)
             attentions.append(probabilities)
         return x, attentions
 
@@ -235,10 +274,12 @@ class AlbertTransformer(nnx.Module):
         fused: bool,
         output_hidden_states: bool,
         output_attentions: bool,
+        queries: Array | None = None,
     ) -> tuple[Array, tuple[Array, ...] | None, tuple[Array, ...] | None]:
+        """All hidden states, [B, S, H]; of the last layer only those at `queries`, [B, P, H], where there are some."""
         x = self.embedding_hidden_mapping_in(x)  # [B, S, H]
         keys = self._draw_keys()
-        hidden_states, attentions = [x], []
+        hidden_states, attentions, last = [x], [], self.group_of[-1]
         for g, group in enumerate(self.albert_layer_groups):
             first, count = self.group_of.index(g), self.group_of.count(g)
             rows, drawn = (None if a is None else a[first : first + count] for a in (head_mask, keys))
@@ -248,7 +289,8 @@ class AlbertTransformer(nnx.Module):
                 "output_hidden_states": output_hidden_states,
                 "output_attentions": output_attentions,
             }
-            x, states, probabilities = _repeat(*nnx.split(group), x, bias, rows, drawn, count, **what)
+            args = (x, bias, rows, drawn, queries if g == last else None)
+            x, states, probabilities = _repeat(*nnx.split(group), *args, count, **what)
             hidden_states.extend(states)
             attentions.extend(probabilities)
         return (
@@ -278,6 +320,7 @@ def _repeat(
     bias: Array | None,
     rows: Array | None,
     keys: Array | None,
+    queries: Array | None,
     count: int,
     checkpointing: str | None,
     fused: bool,
@@ -293,6 +336,7 @@ def _repeat(
         bias: Added to the attention scores.
         rows: Head mask of each virtual layer, [count, N].
         keys: Dropout keys of each virtual layer, [count, I, 3].
+        queries: The only queries of the last virtual layer, [B, P].
         count: How many virtual layers use the group.
         checkpointing: What backward may keep of each step, a name of `jax.checkpoint_policies`; `KEPT` when None.
         fused: Whether attention may run fused.
@@ -302,14 +346,21 @@ def _repeat(
     group = nnx.merge(graphdef, state)
     packs = group.packed()  # once per forward, not per layer
 
-    def step(x: Array, scanned: tuple[Array | None, Array | None]) -> tuple[Array, Any]:
+    def step(
+        x: Array, scanned: tuple[Array | None, Array | None], queries: Array | None = None
+    ) -> tuple[Array, tuple[Any, Any]]:
         row, key = scanned
-        x, probabilities = group(x, bias, row, packs, fused, key)
+        x, probabilities = group(x, bias, row, packs, fused, key, queries)
         return x, (x if output_hidden_states else None, probabilities if output_attentions else None)
 
     policy = getattr(jax.checkpoint_policies, checkpointing or KEPT)
     step = jax.checkpoint(step, policy=policy, prevent_cse=False)  # inside a scan nothing can undo it
-    x, (states, probabilities) = jax.lax.scan(step, x, (rows, keys), length=count)
+    many = count if queries is None else count - 1
+    begun, (states, probabilities) = jax.lax.scan(step, x, jax.tree.map(lambda a: a[:many], (rows, keys)), length=many)
+    if queries is None:
+        x = begun
+    else:
+        x, _ = step(begun, jax.tree.map(lambda a: a[-1], (rows, keys)), queries)
     inner_first = [jnp.unstack(p) for p in probabilities or ()]  # I times count arrays [B, N, S, S]
     return (
         x,
@@ -325,9 +376,7 @@ class AlbertMLMHead(nnx.Module):
         self.dense = linear(config.hidden_size, config.embedding_size, **how)
         self.activation = activation_of(config)
 
-    def __call__(self, x: Array, words: Array, masked_positions: Array | None) -> Array:
-        if masked_positions is not None:
-            x = jnp.take_along_axis(x, masked_positions[:, :, None], axis=1)  # [B, P, H]
+    def __call__(self, x: Array, words: Array) -> Array:
         x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
         return x @ words.astype(x.dtype).T + self.bias.astype(x.dtype)  # [B, P, V]
 
@@ -339,6 +388,11 @@ class AlbertSOPHead(nnx.Module):
 
     def __call__(self, pooled: Array) -> Array:
         return self.classifier(self.dropout(pooled))  # [B, 2]
+
+
+def gathered(x: Array, positions: Array) -> Array:
+    """The rows of x at some positions of each sequence, [B, P, H]."""
+    return jnp.take_along_axis(x, positions[:, :, None], axis=1)
 
 
 def attention_bias(mask: Array | None, dtype: Any) -> Array | None:

@@ -27,12 +27,20 @@ from albert_flax.layers import (
     AlbertSOPHead,
     AlbertTransformer,
     attention_bias,
+    gathered,
     head_mask_rows,
     linear,
 )
 from albert_flax.losses import cross_entropy, sequence_loss, span_loss
 
-_XP = SimpleNamespace(shape=jnp.shape, reshape=jnp.reshape, broadcast_to=jnp.broadcast_to)
+_XP = SimpleNamespace(
+    shape=jnp.shape,
+    reshape=jnp.reshape,
+    broadcast_to=jnp.broadcast_to,
+    zeros_like=jnp.zeros_like,
+    concatenate=jnp.concatenate,
+    int32=jnp.int32,
+)
 
 
 class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
@@ -61,7 +69,8 @@ class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
         rows = head_mask_rows(self.config, inputs.head_mask, x)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
         wanted = (inputs.output_hidden_states, inputs.output_attentions)
-        x, hidden_states, attentions = self.encoder(x, bias, rows, fused, *wanted)
+        x, hidden_states, attentions = self.encoder(x, bias, rows, fused, *wanted, inputs.last_queries(self.config))
+        x = self.picked(gathered, inputs, x)  # [B, P, H]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else jnp.tanh(self.pooler(x[:, 0])),  # [B, H]
@@ -90,6 +99,10 @@ class FlaxAlbertHeadModel(FlaxAlbertPreTrainedModel):
         self.build_head(config, **how)
         self._begin(how["rngs"], self.parts, _do_init)
 
+    def encode(self, inputs: Inputs) -> BaseModelOutputWithPooling:
+        """What the encoder gives where this head reads it."""
+        return self.albert(**inputs.for_encoder(self.read_positions(_XP, inputs)))
+
 
 class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
     def build_head(self, config: AlbertConfig, **how: Any) -> None:
@@ -97,8 +110,9 @@ class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config, **how)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
+        encoded = self.encode(inputs)
+        rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
+        logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
@@ -110,8 +124,9 @@ class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertHeadModel):
         self.predictions = AlbertMLMHead(config, **how)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
+        encoded = self.encode(inputs)
+        rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
+        logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -122,7 +137,7 @@ class FlaxAlbertForSequenceClassification(heads.ForSequenceClassification, FlaxA
         self.classifier = linear(config.hidden_size, config.num_labels, **how)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -134,7 +149,7 @@ class FlaxAlbertForMultipleChoice(heads.ForMultipleChoice, FlaxAlbertHeadModel):
         self.classifier = linear(config.hidden_size, 1, **how)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.albert(**flat_choices(_XP, inputs).for_encoder())
+        encoded = self.encode(flat_choices(_XP, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -147,7 +162,7 @@ class FlaxAlbertForTokenClassification(heads.ForTokenClassification, FlaxAlbertH
         self.classifier = linear(config.hidden_size, config.num_labels, **how)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -158,7 +173,7 @@ class FlaxAlbertForQuestionAnswering(heads.ForQuestionAnswering, FlaxAlbertHeadM
         self.qa_outputs = linear(config.hidden_size, 2, **how)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         start, end = jnp.unstack(self.qa_outputs(encoded.last_hidden_state), axis=-1)  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

@@ -178,10 +178,12 @@ class AlbertAttention(layers.Layer):
         head_mask: Tensor | None,
         pack: tuple[Tensor, Tensor] | None,
         fused: bool,
+        queries: Tensor | None = None,
         seeds: list[Tensor] | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        q, k, v = self._project(x, pack)  # [B, N, S, D]
+        own = x if queries is None else gathered(x, queries)  # [B, P, H]
+        q, k, v = self._project(own, x, pack)  # [B, N, P, D], [B, N, S, D] twice
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
             bias = relative if bias is None else ops.cast(relative, bias.dtype) + bias
@@ -189,20 +191,25 @@ class AlbertAttention(layers.Layer):
         rounds = bias is not None and backend.standardize_dtype(q.dtype) in ("float16", "bfloat16")  # and rounds a mask
         attend = self._fused if fused and _HAS_FUSED_ATTENTION and not drops and not rounds else self._eager
         context, probabilities = attend(q, k, v, bias, head_mask, seeds)
-        rows = _rows(x)  # [B * S, H]
+        rows = _rows(own)  # [B * P, H]
         context = ops.reshape(ops.transpose(context, (0, 2, 1, 3)), ops.shape(rows))
         rows = self.LayerNorm(rows + _dropped(self.output_dropout, self.dense(context), seeds, 1))
-        return ops.reshape(rows, ops.shape(x)), probabilities
+        return ops.reshape(rows, ops.shape(own)), probabilities
 
-    def _project(self, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
-        batch, length, _ = ops.shape(x)
+    def _project(self, own: Tensor, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
         if pack is None:
-            parts = (self.query(x), self.key(x), self.value(x))
-            split = (batch, length, self.heads, self.head_size)
-            return tuple(ops.transpose(ops.reshape(part, split), (0, 2, 1, 3)) for part in parts)
-        packed = ops.add(ops.matmul(_rows(x), pack[0]), pack[1])
-        packed = ops.reshape(packed, (batch, length, 3, self.heads, self.head_size))
-        return tuple(ops.unstack(ops.transpose(packed, (2, 0, 3, 1, 4)), 3))
+            parts = ((self.query, own), (self.key, x), (self.value, x))
+            return tuple(self._by_head(layer(rows), rows, 1)[0] for layer, rows in parts)
+        if own is x:
+            return self._by_head(_product(x, *pack), x, 3)
+        (wq, wkv), (bq, bkv) = (ops.split(part, [x.shape[-1]], axis=-1) for part in pack)
+        return self._by_head(_product(own, wq, bq), own, 1) + self._by_head(_product(x, wkv, bkv), x, 2)
+
+    def _by_head(self, packed: Tensor, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Products of x side by side as [B, N, S, D] each."""
+        batch, length, _ = ops.shape(x)
+        packed = ops.reshape(packed, (batch, length, parts, self.heads, self.head_size))
+        return tuple(ops.unstack(ops.transpose(packed, (2, 0, 3, 1, 4)), parts))
 
     def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
         place = ops.arange(ops.shape(q)[2])
@@ -255,6 +262,10 @@ def _rows(x: Tensor) -> Tensor:
     return ops.reshape(x, (-1, x.shape[-1]))
 
 
+def _product(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    return ops.add(ops.matmul(_rows(x), kernel), bias)
+
+
 def _softmax(scores: Tensor) -> Tensor:
     """Softmax over the last axis, without Keras' warning about an axis of one."""
     return ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores)
@@ -288,11 +299,12 @@ class AlbertLayer(layers.Layer):
         head_mask: Tensor | None,
         pack: Any,
         fused: bool,
+        queries: Tensor | None = None,
         seeds: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        x, probabilities = self.attention(x, bias, head_mask, pack, fused=fused, seeds=seeds)
-        rows = _rows(x)  # [B * S, H]
-        inner = self.activation(self.ffn(rows))  # [B * S, F]
+        x, probabilities = self.attention(x, bias, head_mask, pack, fused=fused, queries=queries, seeds=seeds)
+        rows = _rows(x)  # [B * P, H]
+        inner = self.activation(self.ffn(rows))  # [B * P, F]
         rows = self.full_layer_layer_norm(rows + _dropped(self.dropout, self.ffn_output(inner), seeds, 2))
         return ops.reshape(rows, ops.shape(x)), probabilities
 
@@ -320,12 +332,14 @@ class AlbertLayerGroup(layers.Layer):
         head_mask: Tensor | None,
         packs: list[Any],
         fused: bool,
+        queries: Tensor | None = None,
         seeds: list[list[Tensor]] | None = None,
         training: bool | None = None,
     ) -> tuple[Tensor, list[Tensor | None]]:
-        attentions = []
+        attentions, last = [], len(packs) - 1
         for inner, (layer, pack) in enumerate(zip(self.albert_layers, packs, strict=True)):
-            x, probabilities = layer(x, bias, head_mask, pack, fused=fused, seeds=seeds and seeds[inner])
+            how = {"queries": queries if inner == last else None, "seeds": seeds and seeds[inner]}
+            x, probabilities = layer(x, bias, head_mask, pack, fused=fused, **how)
             attentions.append(probabilities)
         return x, attentions
 
@@ -344,20 +358,35 @@ class AlbertTransformer(layers.Layer):
         self.built = True
 
     def call(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool, training: bool | None = None
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        fused: bool,
+        queries: Tensor | None = None,
+        training: bool | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        """All hidden states, [B, S, H]; of the last layer only those at `queries`, [B, P, H], where there are some."""
         x = self.embedding_hidden_mapping_in(x)  # [B, S, H]
         packs = [group.packed() for group in self.albert_layer_groups]  # once per forward, not per layer
-        hidden_states, attentions = [x], []
+        hidden_states, attentions, last = [x], [], len(self.group_of) - 1
         for layer, g in enumerate(self.group_of):
             row = None if head_mask is None else head_mask[layer]
-            x, probabilities = self._run_group(self.albert_layer_groups[g], x, bias, row, packs[g], fused, training)
+            how = {"fused": fused, "queries": queries if layer == last else None}
+            x, probabilities = self._run_group(self.albert_layer_groups[g], x, bias, row, packs[g], training, how)
             hidden_states.append(x)
             attentions.extend(probabilities)
         return x, hidden_states, attentions
 
     def _run_group(
-        self, group: AlbertLayerGroup, x: Tensor, bias: Any, row: Any, packs: Any, fused: bool, training: bool | None
+        self,
+        group: AlbertLayerGroup,
+        x: Tensor,
+        bias: Any,
+        row: Any,
+        packs: Any,
+        training: bool | None,
+        how: dict[str, Any],
     ) -> tuple[Tensor, list[Tensor | None]]:
         """With checkpointing backward applies the group again.
 
@@ -365,11 +394,11 @@ class AlbertTransformer(layers.Layer):
         to the function or read in it, so the packs are made anew.
         """
         if self.checkpointing is None:
-            return group(x, bias, row, packs, fused=fused)
+            return group(x, bias, row, packs, **how)
         seeds = group.draw_seeds() if training else None
 
         def again(x: Tensor, row: Tensor | None = None) -> tuple[Tensor, ...]:
-            x, probabilities = group(x, bias, row, group.packed(), fused=fused, seeds=seeds, training=training)
+            x, probabilities = group(x, bias, row, group.packed(), seeds=seeds, training=training, **how)
             return x, *(p for p in probabilities if p is not None)
 
         x, *probabilities = keras.remat(again)(x, *([] if row is None else [row]))
@@ -385,9 +414,7 @@ class AlbertMLMHead(layers.Layer):
         self.activation = activation_of(config)
         self.built = True
 
-    def call(self, x: Tensor, words: Tensor, masked_positions: Tensor | None) -> Tensor:
-        if masked_positions is not None:
-            x = _gathered(x, masked_positions)  # [B, P, H]
+    def call(self, x: Tensor, words: Tensor) -> Tensor:
         lead = ops.shape(x)[:2]
         x = self.LayerNorm(self.activation(self.dense(_rows(x))))  # [B * P, E]
         scores = ops.add(ops.matmul(x, ops.transpose(words)), self.bias)
@@ -405,7 +432,7 @@ class AlbertSOPHead(layers.Layer):
         return self.classifier(self.dropout(pooled))  # [B, 2]
 
 
-def _gathered(x: Tensor, positions: Tensor) -> Tensor:
+def gathered(x: Tensor, positions: Tensor) -> Tensor:
     """The rows of x at some positions of each sequence, [B, P, H]."""
     batch, sequence, width = ops.shape(x)
     starts = ops.cast(ops.arange(batch) * sequence, positions.dtype)

@@ -27,11 +27,19 @@ from albert_tf.layers import (
     AlbertTransformer,
     attention_bias,
     dense,
+    gathered,
     head_mask_rows,
 )
 from albert_tf.losses import cross_entropy, sequence_loss, span_loss
 
-_XP = SimpleNamespace(shape=ops.shape, reshape=ops.reshape, broadcast_to=ops.broadcast_to)
+_XP = SimpleNamespace(
+    shape=ops.shape,
+    reshape=ops.reshape,
+    broadcast_to=ops.broadcast_to,
+    zeros_like=ops.zeros_like,
+    concatenate=ops.concatenate,
+    int32="int32",
+)
 
 
 class TFAlbertModel(heads.Model, TFAlbertPreTrainedModel):
@@ -51,13 +59,14 @@ class TFAlbertModel(heads.Model, TFAlbertPreTrainedModel):
         self.built = True
 
     def compute(self, inputs: Inputs) -> BaseModelOutputWithPooling:
-        x = self.embeddings(
-            inputs.input_ids, inputs.token_type_ids, inputs.position_ids, inputs.inputs_embeds
-        )  # [B, S, E]
+        given = (inputs.input_ids, inputs.token_type_ids, inputs.position_ids, inputs.inputs_embeds)
+        x = self.embeddings(*given)  # [B, S, E]
         bias = attention_bias(inputs.attention_mask, x.dtype)
         rows = head_mask_rows(self.config, inputs.head_mask, x)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
-        x, hidden_states, attentions = self.encoder(x, bias, rows, fused=fused)
+        queries = inputs.last_queries(self.config)
+        x, hidden_states, attentions = self.encoder(x, bias, rows, fused=fused, queries=queries)
+        x = self.picked(gathered, inputs, x)  # [B, P, H]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else ops.tanh(self.pooler(x[:, 0])),  # [B, H]
@@ -78,6 +87,10 @@ class TFAlbertHeadModel(TFAlbertPreTrainedModel):
         self.build_head(config, self.dtype_policy)
         self.built = True
 
+    def encode(self, inputs: Inputs) -> BaseModelOutputWithPooling:
+        """What the encoder gives where this head reads it."""
+        return self.albert(**inputs.for_encoder(self.read_positions(_XP, inputs)))
+
 
 class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertHeadModel):
     def build_head(self, config: AlbertConfig, dtype: Any) -> None:
@@ -85,8 +98,9 @@ class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config, dtype)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
+        encoded = self.encode(inputs)
+        rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
+        logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
@@ -98,8 +112,9 @@ class TFAlbertForMaskedLM(heads.ForMaskedLM, TFAlbertHeadModel):
         self.predictions = AlbertMLMHead(config, dtype)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, self.word_matrix(), inputs.masked_positions)  # [B, P, V]
+        encoded = self.encode(inputs)
+        rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
+        logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -110,7 +125,7 @@ class TFAlbertForSequenceClassification(heads.ForSequenceClassification, TFAlber
         self.classifier = dense(config, config.hidden_size, config.num_labels, "classifier", dtype)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -122,7 +137,7 @@ class TFAlbertForMultipleChoice(heads.ForMultipleChoice, TFAlbertHeadModel):
         self.classifier = dense(config, config.hidden_size, 1, "classifier", dtype)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.albert(**flat_choices(_XP, inputs).for_encoder())
+        encoded = self.encode(flat_choices(_XP, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = ops.reshape(scores, ops.shape(inputs.lead)[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -135,7 +150,7 @@ class TFAlbertForTokenClassification(heads.ForTokenClassification, TFAlbertHeadM
         self.classifier = dense(config, config.hidden_size, config.num_labels, "classifier", dtype)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -146,7 +161,7 @@ class TFAlbertForQuestionAnswering(heads.ForQuestionAnswering, TFAlbertHeadModel
         self.qa_outputs = dense(config, config.hidden_size, 2, "qa_outputs", dtype)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         start, end = ops.unstack(self.qa_outputs(encoded.last_hidden_state), 2, axis=-1)  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

@@ -20,6 +20,7 @@ from albert_core.config import AlbertConfig
 from albert_core.input_checks import dtype_name
 from albert_core.numerics import activation, kept_heads, masked_score
 from albert_core.signature import Inputs
+from albert_torch.products import linear
 
 _XP = SimpleNamespace(
     abs=torch.abs,
@@ -95,25 +96,39 @@ class AlbertAttention(nn.Module):
         parts = (self.query, self.key, self.value)
         if not all(_is_plain(part) for part in parts):
             return None
-        return torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
+        weight, bias = torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
+        if torch.is_autocast_enabled(weight.device.type):  # which casts parameters once, but this at every layer
+            weight = weight.to(torch.get_autocast_dtype(weight.device.type))
+        return weight, bias
 
     def forward(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, pack: tuple[Tensor, Tensor] | None, fused: bool
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        pack: tuple[Tensor, Tensor] | None,
+        fused: bool,
+        queries: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        q, k, v = self._project(x, pack)  # [B, N, S, D]
+        own = x if queries is None else gathered(x, queries)  # [B, P, H]
+        q, k, v = self._project(own, x, pack)  # [B, N, P, D], [B, N, S, D] twice
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
             bias = relative if bias is None else relative + bias
         attend = self._fused if fused else self._eager
         context, probabilities = attend(q, k, v, bias, head_mask)
-        context = context.transpose(1, 2).flatten(2)  # [B, S, H]
-        return self.LayerNorm(x + self.output_dropout(self.dense(context))), probabilities
+        context = context.transpose(1, 2).flatten(2)  # [B, P, H]
+        return self.LayerNorm(own + self.output_dropout(_apply(self.dense, context))), probabilities
 
-    def _project(self, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+    def _project(self, own: Tensor, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
         if pack is None:
-            parts = (self.query(x), self.key(x), self.value(x))
+            parts = (self.query(own), self.key(x), self.value(x))
+        elif own is x:
+            parts = linear(x, *pack).chunk(3, dim=-1)
         else:
-            parts = F.linear(x, *pack).chunk(3, dim=-1)
+            width = x.shape[-1]
+            (wq, wkv), (bq, bkv) = (part.split((width, 2 * width)) for part in pack)
+            parts = (linear(own, wq, bq), *linear(x, wkv, bkv).chunk(2, dim=-1))
         return tuple(part.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2) for part in parts)
 
     def _relative_scores(self, q: Tensor, k: Tensor) -> Tensor:
@@ -158,6 +173,11 @@ def _is_plain(module: nn.Module) -> bool:
     return not own and not _has_any_global_hook()
 
 
+def _apply(module: nn.Module, x: Tensor) -> Tensor:
+    """The module's own call, by the faster product where a product is all that it is."""
+    return linear(x, module.weight, module.bias) if _is_plain(module) else module(x)
+
+
 class AlbertLayer(nn.Module):
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__()
@@ -169,11 +189,17 @@ class AlbertLayer(nn.Module):
         self.activation = activation_of(config)
 
     def forward(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, pack: Any, fused: bool
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        pack: Any,
+        fused: bool,
+        queries: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        x, probabilities = self.attention(x, bias, head_mask, pack, fused)
-        inner = self.activation(self.ffn(x))  # [B, S, F]
-        x = self.full_layer_layer_norm(x + self.dropout(self.ffn_output(inner)))
+        x, probabilities = self.attention(x, bias, head_mask, pack, fused, queries)
+        inner = self.activation(_apply(self.ffn, x))  # [B, P, F]
+        x = self.full_layer_layer_norm(x + self.dropout(_apply(self.ffn_output, inner)))
         return x, probabilities
 
 
@@ -186,11 +212,17 @@ class AlbertLayerGroup(nn.Module):
         return [layer.attention.packed() for layer in self.albert_layers]
 
     def forward(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, packs: list[Any], fused: bool
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        packs: list[Any],
+        fused: bool,
+        queries: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor | None]]:
-        attentions = []
-        for layer, pack in zip(self.albert_layers, packs, strict=True):
-            x, probabilities = layer(x, bias, head_mask, pack, fused)
+        attentions, last = [], len(packs) - 1
+        for inner, (layer, pack) in enumerate(zip(self.albert_layers, packs, strict=True)):
+            x, probabilities = layer(x, bias, head_mask, pack, fused, queries if inner == last else None)
             attentions.append(probabilities)
         return x, attentions
 
@@ -204,14 +236,21 @@ class AlbertTransformer(nn.Module):
         self.checkpointing: str | None = None
 
     def forward(
-        self, x: Tensor, bias: Tensor | None, head_mask: Tensor | None, fused: bool
+        self,
+        x: Tensor,
+        bias: Tensor | None,
+        head_mask: Tensor | None,
+        fused: bool,
+        queries: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        """All hidden states, [B, S, H]; of the last layer only those at `queries`, [B, P, H], where there are some."""
         x = self.embedding_hidden_mapping_in(x)  # [B, S, H]
         packs = [group.packed() for group in self.albert_layer_groups]  # once per forward, not per layer
-        hidden_states, attentions = [x], []
+        hidden_states, attentions, last = [x], [], len(self.group_of) - 1
         for layer, g in enumerate(self.group_of):
             row = None if head_mask is None else head_mask[layer]
-            x, probabilities = self._run_group(self.albert_layer_groups[g], x, bias, row, packs[g], fused)
+            args = (x, bias, row, packs[g], fused, queries if layer == last else None)
+            x, probabilities = self._run_group(self.albert_layer_groups[g], *args)
             hidden_states.append(x)
             attentions.extend(probabilities)
         return x, hidden_states, attentions
@@ -233,11 +272,9 @@ class AlbertMLMHead(nn.Module):
         self.decoder.bias = self.bias
         self.activation = activation_of(config)
 
-    def forward(self, x: Tensor, masked_positions: Tensor | None) -> Tensor:
-        if masked_positions is not None:
-            x = x.gather(1, masked_positions.long()[:, :, None].expand(-1, -1, x.shape[-1]))  # [B, P, H]
+    def forward(self, x: Tensor) -> Tensor:
         x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
-        return self.decoder(x)  # [B, P, V]
+        return _apply(self.decoder, x)  # [B, P, V]
 
 
 class AlbertSOPHead(nn.Module):
@@ -248,6 +285,11 @@ class AlbertSOPHead(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         return self.classifier(self.dropout(pooled))  # [B, 2]
+
+
+def gathered(x: Tensor, positions: Tensor) -> Tensor:
+    """The rows of x at some positions of each sequence, [B, P, H]."""
+    return x.gather(1, positions.long()[:, :, None].expand(-1, -1, x.shape[-1]))
 
 
 def attention_bias(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -270,6 +312,13 @@ def loses_gradients(mask: Tensor | None) -> bool:
         return False
     rows = known(mask)
     return rows is None or bool((rows == 0).all(-1).any())
+
+
+def loses_time(x: Tensor) -> bool:
+    """Whether PyTorch's fused kernels are the slower ones: backward in bfloat16 on a CPU, by two to four times."""
+    if x.device.type != "cpu" or not torch.is_grad_enabled():
+        return False
+    return (torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype) is torch.bfloat16
 
 
 def known(array: Tensor) -> np.ndarray | None:

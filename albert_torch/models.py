@@ -26,12 +26,21 @@ from albert_torch.layers import (
     AlbertSOPHead,
     AlbertTransformer,
     attention_bias,
+    gathered,
     head_mask_rows,
     loses_gradients,
+    loses_time,
 )
 from albert_torch.losses import cross_entropy, sequence_loss, span_loss
 
-_XP = SimpleNamespace(shape=lambda x: x.shape, reshape=torch.reshape, broadcast_to=torch.broadcast_to)
+_XP = SimpleNamespace(
+    shape=lambda x: x.shape,
+    reshape=torch.reshape,
+    broadcast_to=torch.broadcast_to,
+    zeros_like=torch.zeros_like,
+    concatenate=torch.cat,
+    int32=torch.int32,
+)
 
 
 class AlbertModel(heads.Model, AlbertPreTrainedModel):
@@ -49,8 +58,9 @@ class AlbertModel(heads.Model, AlbertPreTrainedModel):
         bias = attention_bias(inputs.attention_mask, x.dtype)
         rows = head_mask_rows(self.config, inputs.head_mask, x)
         fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
-        fused = fused and not loses_gradients(inputs.attention_mask)
-        x, hidden_states, attentions = self.encoder(x, bias, rows, fused)
+        fused = fused and not loses_gradients(inputs.attention_mask) and not loses_time(x)
+        x, hidden_states, attentions = self.encoder(x, bias, rows, fused, inputs.last_queries(self.config))
+        x = self.picked(gathered, inputs, x)  # [B, P, H]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(x[:, 0]).tanh(),  # [B, H]
@@ -67,6 +77,10 @@ class AlbertHeadModel(AlbertPreTrainedModel):
         self.init_weights(self.parts)
         self.tie_weights()
 
+    def encode(self, inputs: Inputs) -> BaseModelOutputWithPooling:
+        """What the encoder gives where this head reads it."""
+        return self.albert(**inputs.for_encoder(self.read_positions(_XP, inputs)))
+
 
 class AlbertForPreTraining(heads.ForPreTraining, AlbertHeadModel):
     def build_head(self, config: AlbertConfig) -> None:
@@ -74,8 +88,8 @@ class AlbertForPreTraining(heads.ForPreTraining, AlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions)  # [B, P, V]
+        encoded = self.encode(inputs)
+        logits = self.predictions(self.masked_rows(inputs, encoded.last_hidden_state))  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
         loss = None if masked is None or swapped is None else masked + swapped
@@ -87,8 +101,8 @@ class AlbertForMaskedLM(heads.ForMaskedLM, AlbertHeadModel):
         self.predictions = AlbertMLMHead(config)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.albert(**inputs.for_encoder())
-        logits = self.predictions(encoded.last_hidden_state, inputs.masked_positions)  # [B, P, V]
+        encoded = self.encode(inputs)
+        logits = self.predictions(self.masked_rows(inputs, encoded.last_hidden_state))  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -99,7 +113,7 @@ class AlbertForSequenceClassification(heads.ForSequenceClassification, AlbertHea
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -111,7 +125,7 @@ class AlbertForMultipleChoice(heads.ForMultipleChoice, AlbertHeadModel):
         self.classifier = nn.Linear(config.hidden_size, 1)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.albert(**flat_choices(_XP, inputs).for_encoder())
+        encoded = self.encode(flat_choices(_XP, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -124,7 +138,7 @@ class AlbertForTokenClassification(heads.ForTokenClassification, AlbertHeadModel
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -135,7 +149,7 @@ class AlbertForQuestionAnswering(heads.ForQuestionAnswering, AlbertHeadModel):
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.albert(**inputs.for_encoder())
+        encoded = self.encode(inputs)
         start, end = _ends(self.qa_outputs(encoded.last_hidden_state))  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

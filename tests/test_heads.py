@@ -151,6 +151,59 @@ def test_masked_positions_select(backend: Adapter, head: str) -> None:
     assert logits.shape == (3, 3, case.config.vocab_size)
 
 
+@pytest.mark.parametrize("changes", [{}, {"attention_mask": (3, 7, 7)}, {"head_mask": (4, 3)}], ids=["", "BSS", "LN"])
+@pytest.mark.parametrize(("groups", "positions"), [("1x1", "absolute"), ("2x2", "absolute"), ("1x1", "relative_key")])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_output_positions_select(
+    backend: Adapter, groups: str, positions: str, changes: dict[str, tuple[int, ...]], attention: str
+) -> None:
+    case = case_of("AlbertModel", groups, position_embedding_type=positions)
+    rng = np.random.default_rng(3)
+    case.inputs |= {name: rng.integers(0, 2, shape) for name, shape in changes.items()}
+    if "head_mask" in changes:
+        case.inputs["head_mask"] = rng.random((case.config.num_hidden_layers, case.config.num_attention_heads))
+    everything = case.oracle["last_hidden_state"]
+    picked = np.array([[0, 6], [5, 5], [2, 1]])
+    with backend.precision("float64"):
+        model = case.model(backend.name, backend.device, attn_implementation=attention)
+        for flags in ({}, {"output_hidden_states": True}):
+            got = backend.run(model, {**case.inputs, "output_positions": picked, **flags})
+            wanted = np.take_along_axis(everything, picked[..., None], axis=1)
+            assert rho(got["last_hidden_state"], wanted) <= FORWARD
+            if picked[0, 0] == 0:
+                assert rho(got["pooler_output"][0], case.oracle["pooler_output"][0]) <= FORWARD
+
+
+READ = {
+    "AlbertForSequenceClassification": ({}, 1),
+    "AlbertForMaskedLM": ({"masked_positions": np.array([[1, 4], [0, 6], [3, 3]])}, 2),
+    "AlbertForPreTraining": ({"masked_positions": np.array([[1, 4], [0, 6], [3, 3]])}, 3),
+    "AlbertForTokenClassification": ({}, 7),
+}
+
+
+@pytest.mark.parametrize("head", READ)
+def test_the_last_layer_works_for_what_is_read(backend: Adapter, head: str) -> None:
+    more, read = READ[head]
+    case = case_of(head)
+    given = {**batch(case.config), **more}
+    with backend.precision("float64"):
+        model = case.model(backend.name, backend.device)
+        rows: list[int] = []
+        layer = model.base_model.encoder.albert_layer_groups[-1].albert_layers[-1]
+        kernel = layer.activation
+
+        def counted(x: Any) -> Any:
+            rows.append(int(np.prod(x.shape[:-1])))
+            return kernel(x)
+
+        layer.activation = counted
+        backend.run(model, given)
+        assert rows[-1] == 3 * read
+        backend.run(model, {**given, "output_attentions": True})
+        assert rows[-1] == 3 * 7
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_every_input_reaches_every_head(backend: Adapter, head: str) -> None:
     """Embeddings, positions and a head mask by layer, through the head, tuples and all."""

@@ -71,7 +71,7 @@ def test_a_bad_input_is_named(head: str, kwargs: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("args", "kwargs", "message"),
     [
-        ((IDS,) * 12, {}, "at most 9 inputs"),
+        ((IDS,) * 12, {}, "at most 10 inputs"),
         ((IDS,), {"input_ids": IDS}, "given twice"),
         ((IDS,), {"labels": IDS}, "unexpected input 'labels'"),
     ],
