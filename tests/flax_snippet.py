@@ -64,7 +64,7 @@ def main(package: str, folder: str, target: str) -> None:
     found["hidden"] = [float(jnp.abs(x).sum()) for x in out.hidden_states]
 
     bare, params = cls.from_pretrained(folder, _do_init=False)
-    assert np.array_equal(bare(**BATCH, params=params).logits, out.logits)
+    assert np.array_equal(bare(**BATCH, params=params).logits, model(**BATCH).logits)
     doubled = jax.tree.map(lambda x: 2 * x, model.params)
     found["doubled"] = model(**BATCH, params=doubled)[0].tolist()
 

@@ -57,7 +57,7 @@ def test_each_device_drops_its_own(eight: dict[str, Any]) -> None:
 def test_gradients_are_summed_once_whatever_the_depth(eight: dict[str, Any]) -> None:
     twelve, deep = eight["layers"]["12"], eight["layers"]["48"]
     for layers, found in ((12, twelve), (48, deep)):
-        assert layers in found["loops"]
+        assert layers - 1 in found["loops"]  # the last layer has queries of its own
         assert found["in_loops"] == 0
     assert twelve["reduced"] == deep["reduced"]
     assert twelve["parameters"] <= twelve["reduced"] < 1.01 * twelve["parameters"]  # and the norms
