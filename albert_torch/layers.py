@@ -118,7 +118,7 @@ class AlbertAttention(nn.Module):
         attend = self._fused if fused else self._eager
         context, probabilities = attend(q, k, v, bias, head_mask)
         context = context.transpose(1, 2).flatten(2)  # [B, P, H]
-        return self.LayerNorm(own + self.output_dropout(_apply(self.dense, context))), probabilities
+        return self.LayerNorm(own + self.output_dropout(_through(self.dense, context))), probabilities
 
     def _project(self, own: Tensor, x: Tensor, pack: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
         if pack is None:
@@ -173,8 +173,8 @@ def _is_plain(module: nn.Module) -> bool:
     return not own and not _has_any_global_hook()
 
 
-def _apply(module: nn.Module, x: Tensor) -> Tensor:
-    """The module's own call, by the faster product where a product is all that it is."""
+def _through(module: nn.Module, x: Tensor) -> Tensor:
+    """The module's own call, or the faster product where a product is all that it is."""
     return linear(x, module.weight, module.bias) if _is_plain(module) else module(x)
 
 
@@ -198,8 +198,8 @@ class AlbertLayer(nn.Module):
         queries: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         x, probabilities = self.attention(x, bias, head_mask, pack, fused, queries)
-        inner = self.activation(_apply(self.ffn, x))  # [B, P, F]
-        x = self.full_layer_layer_norm(x + self.dropout(_apply(self.ffn_output, inner)))
+        inner = self.activation(_through(self.ffn, x))  # [B, P, F]
+        x = self.full_layer_layer_norm(x + self.dropout(_through(self.ffn_output, inner)))
         return x, probabilities
 
 
@@ -274,7 +274,7 @@ class AlbertMLMHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.LayerNorm(self.activation(self.dense(x)))  # [B, P, E]
-        return _apply(self.decoder, x)  # [B, P, V]
+        return _through(self.decoder, x)  # [B, P, V]
 
 
 class AlbertSOPHead(nn.Module):

@@ -232,6 +232,7 @@ def test_attention_dropout_acts_in_both_implementations(attn_implementation):
 
 @pytest.mark.parametrize(("jit_compile", "source"), [(True, "numpy"), (False, "tf.data")])
 def test_fit_on_the_models_own_loss(jit_compile, source):
+    keras.utils.set_random_seed(0)
     model, batch = TFAlbertForMaskedLM(make_config(**ONE_LAYER)), make_labelled(8)
     data = batch if source == "numpy" else tf.data.Dataset.from_tensor_slices(batch).batch(4)
     model.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=jit_compile)

@@ -192,7 +192,8 @@ def test_parts_add_up_to_the_batch() -> None:
 
 
 def test_it_learns(backend: Adapter, tmp_path: Path) -> None:
-    state, lines = train(backend.name, tmp_path, evaluation=data_of(RECIPE, seed=1), evaluate_every=30)
+    longer = RECIPE.replace(total_steps=150)
+    state, lines = train(backend.name, tmp_path, longer, evaluation=data_of(RECIPE, seed=1), evaluate_every=50)
     assert state.stopped == "finished"
     last = state.history[-1]
     assert last["masked_accuracy"] > 2 * last["guess_accuracy"]
