@@ -111,8 +111,9 @@ class AlbertAttention(nnx.Module):
         three times; elsewhere it gives nothing for its copy.
         """
         parts = (self.query, self.key, self.value)
-        spared = self.attention_dropout.deterministic and jnp.finfo(self.query.dtype).bits >= 32
-        if spared or not all(_is_plain(part) for part in parts):
+        if not all(_is_plain(part) for part in parts):
+            return None
+        if self.attention_dropout.deterministic and jnp.finfo(self.query.dtype).bits >= 32:
             return None
         kernel = jnp.concatenate([p.kernel[...] for p in parts], axis=1)  # [H, 3 H]
         return kernel.astype(self.query.dtype), jnp.concatenate([p.bias[...] for p in parts]).astype(self.query.dtype)
