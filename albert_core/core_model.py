@@ -110,6 +110,10 @@ class CoreModel(Head):
         """The encoder; the model itself where it is one."""
         return getattr(self, self.base_model_prefix, self)
 
+    def encode(self, xp: Any, inputs: Inputs) -> Any:
+        """What the encoder gives where this head reads it; `xp` as for `read_positions`."""
+        return self.base_model(**inputs.for_encoder(self.read_positions(xp, inputs)))
+
     def get_input_embeddings(self) -> Any:
         """The word embeddings."""
         return self.base_model.embeddings.word_embeddings

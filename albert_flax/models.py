@@ -99,10 +99,6 @@ class FlaxAlbertHeadModel(FlaxAlbertPreTrainedModel):
         self.build_head(config, **how)
         self._begin(how["rngs"], self.parts, _do_init)
 
-    def encode(self, inputs: Inputs) -> BaseModelOutputWithPooling:
-        """What the encoder gives where this head reads it."""
-        return self.albert(**inputs.for_encoder(self.read_positions(_XP, inputs)))
-
 
 class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
     def build_head(self, config: AlbertConfig, **how: Any) -> None:
@@ -110,7 +106,7 @@ class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config, **how)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
         logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
@@ -124,7 +120,7 @@ class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertHeadModel):
         self.predictions = AlbertMLMHead(config, **how)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
         logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
@@ -137,7 +133,7 @@ class FlaxAlbertForSequenceClassification(heads.ForSequenceClassification, FlaxA
         self.classifier = linear(config.hidden_size, config.num_labels, **how)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -149,7 +145,7 @@ class FlaxAlbertForMultipleChoice(heads.ForMultipleChoice, FlaxAlbertHeadModel):
         self.classifier = linear(config.hidden_size, 1, **how)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.encode(flat_choices(_XP, inputs))
+        encoded = self.encode(_XP, flat_choices(_XP, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -162,7 +158,7 @@ class FlaxAlbertForTokenClassification(heads.ForTokenClassification, FlaxAlbertH
         self.classifier = linear(config.hidden_size, config.num_labels, **how)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -173,7 +169,7 @@ class FlaxAlbertForQuestionAnswering(heads.ForQuestionAnswering, FlaxAlbertHeadM
         self.qa_outputs = linear(config.hidden_size, 2, **how)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         start, end = jnp.unstack(self.qa_outputs(encoded.last_hidden_state), axis=-1)  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

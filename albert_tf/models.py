@@ -87,10 +87,6 @@ class TFAlbertHeadModel(TFAlbertPreTrainedModel):
         self.build_head(config, self.dtype_policy)
         self.built = True
 
-    def encode(self, inputs: Inputs) -> BaseModelOutputWithPooling:
-        """What the encoder gives where this head reads it."""
-        return self.albert(**inputs.for_encoder(self.read_positions(_XP, inputs)))
-
 
 class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertHeadModel):
     def build_head(self, config: AlbertConfig, dtype: Any) -> None:
@@ -98,7 +94,7 @@ class TFAlbertForPreTraining(heads.ForPreTraining, TFAlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config, dtype)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
         logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
@@ -112,7 +108,7 @@ class TFAlbertForMaskedLM(heads.ForMaskedLM, TFAlbertHeadModel):
         self.predictions = AlbertMLMHead(config, dtype)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
         logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
@@ -125,7 +121,7 @@ class TFAlbertForSequenceClassification(heads.ForSequenceClassification, TFAlber
         self.classifier = dense(config, config.hidden_size, config.num_labels, "classifier", dtype)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -137,7 +133,7 @@ class TFAlbertForMultipleChoice(heads.ForMultipleChoice, TFAlbertHeadModel):
         self.classifier = dense(config, config.hidden_size, 1, "classifier", dtype)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.encode(flat_choices(_XP, inputs))
+        encoded = self.encode(_XP, flat_choices(_XP, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = ops.reshape(scores, ops.shape(inputs.lead)[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -150,7 +146,7 @@ class TFAlbertForTokenClassification(heads.ForTokenClassification, TFAlbertHeadM
         self.classifier = dense(config, config.hidden_size, config.num_labels, "classifier", dtype)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -161,7 +157,7 @@ class TFAlbertForQuestionAnswering(heads.ForQuestionAnswering, TFAlbertHeadModel
         self.qa_outputs = dense(config, config.hidden_size, 2, "qa_outputs", dtype)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         start, end = ops.unstack(self.qa_outputs(encoded.last_hidden_state), 2, axis=-1)  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

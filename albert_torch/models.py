@@ -77,10 +77,6 @@ class AlbertHeadModel(AlbertPreTrainedModel):
         self.init_weights(self.parts)
         self.tie_weights()
 
-    def encode(self, inputs: Inputs) -> BaseModelOutputWithPooling:
-        """What the encoder gives where this head reads it."""
-        return self.albert(**inputs.for_encoder(self.read_positions(_XP, inputs)))
-
 
 class AlbertForPreTraining(heads.ForPreTraining, AlbertHeadModel):
     def build_head(self, config: AlbertConfig) -> None:
@@ -88,7 +84,7 @@ class AlbertForPreTraining(heads.ForPreTraining, AlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.predictions(self.masked_rows(inputs, encoded.last_hidden_state))  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
         masked, swapped = cross_entropy(logits, inputs.labels), cross_entropy(order, inputs.sentence_order_label)
@@ -101,7 +97,7 @@ class AlbertForMaskedLM(heads.ForMaskedLM, AlbertHeadModel):
         self.predictions = AlbertMLMHead(config)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.predictions(self.masked_rows(inputs, encoded.last_hidden_state))  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -113,7 +109,7 @@ class AlbertForSequenceClassification(heads.ForSequenceClassification, AlbertHea
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -125,7 +121,7 @@ class AlbertForMultipleChoice(heads.ForMultipleChoice, AlbertHeadModel):
         self.classifier = nn.Linear(config.hidden_size, 1)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.encode(flat_choices(_XP, inputs))
+        encoded = self.encode(_XP, flat_choices(_XP, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -138,7 +134,7 @@ class AlbertForTokenClassification(heads.ForTokenClassification, AlbertHeadModel
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -149,7 +145,7 @@ class AlbertForQuestionAnswering(heads.ForQuestionAnswering, AlbertHeadModel):
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.encode(inputs)
+        encoded = self.encode(_XP, inputs)
         start, end = _ends(self.qa_outputs(encoded.last_hidden_state))  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

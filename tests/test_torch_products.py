@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from albert_core.config import AlbertConfig  # noqa: E402
-from albert_torch import AlbertForMaskedLM, products  # noqa: E402
+from albert_core.config import AlbertConfig
+from albert_torch import AlbertForMaskedLM, products
 
 
 @pytest.fixture
