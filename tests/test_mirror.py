@@ -15,7 +15,8 @@ from albert_core.heads import HEADS, forward_doc
 from albert_core.parity_suite import GROUPS, TINY
 
 ROOT = Path(__file__).resolve().parents[1]
-MIRRORED = ("base.py", "layers.py", "losses.py", "models.py", "optim.py", "training.py", "export.py", "parallel.py")
+LAYERS = tuple(sorted(f"layers/{path.name}" for path in (ROOT / BACKENDS["torch"].package / "layers").glob("*.py")))
+MIRRORED = ("base.py", *LAYERS, "losses.py", "models.py", "optim.py", "training.py", "export.py", "parallel.py")
 # What a framework's own idiom adds; everything else is common. A name here must exist, see the last test.
 OWN = {
     "torch": {"AlbertMLMHead.decoder"},
@@ -47,6 +48,12 @@ def modules(backend: str, file: str) -> dict[str, set[str]]:
     } - OWN[backend]
 
 
+def test_the_same_files() -> None:
+    for b in BACKENDS.values():
+        assert {f"layers/{path.name}" for path in (ROOT / b.package / "layers").glob("*.py")} == set(LAYERS)
+        assert all((ROOT / b.package / file).is_file() for file in MIRRORED)
+
+
 @pytest.mark.parametrize("file", MIRRORED)
 def test_the_same_classes_in_the_same_order(file: str) -> None:
     for one, other in pairwise(BACKENDS):
@@ -54,7 +61,7 @@ def test_the_same_classes_in_the_same_order(file: str) -> None:
         assert [n for n in classes(one, file) if n in common] == [n for n in classes(other, file) if n in common]
 
 
-@pytest.mark.parametrize("file", ["layers.py", "models.py"])
+@pytest.mark.parametrize("file", [*LAYERS, "models.py"])
 def test_the_same_attributes(file: str) -> None:
     for one, other in pairwise(BACKENDS):
         assert modules(one, file) == modules(other, file)
