@@ -5,7 +5,7 @@ BACKEND ?= torch
 SENTENCE ?= Plants create [MASK] through a process known as photosynthesis.
 PIP_FLAGS = --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint peers bench parity verify-published clean help
+.PHONY: demo test test-all lint peers bench bundled parity verify-published clean help
 
 help:
 	@echo "make demo [BACKEND=torch|tf|flax]  fill a sentence with the bundled model"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint                          ruff and pyright"
 	@echo "make peers                         the environments of transformers 4.57.6 and of keras-hub 0.32"
 	@echo "make bench                         ours beside the peers (needs make peers)"
+	@echo "make bundled CORPUS=FOLDER         train the bundled model again, hours on two cores"
 	@echo "make parity                        each backend beside the float64 reference"
 	@echo "make verify-published              the eight published models (needs a network)"
 
@@ -58,6 +59,18 @@ bench: .venv-bench/.ready .venv-peers/.ready .venv-peers-keras/.ready
 	.venv-bench/bin/python benchmarks/tokenization.py --peers .venv-peers/bin/python
 	.venv-bench/bin/python benchmarks/pretraining_data.py
 	.venv-bench/bin/python benchmarks/convert.py
+
+# The bundled model again, vocabulary and curve included, from CORPUS: a folder with the three texts that its card names.
+bundled: .venv-bench/.ready
+	.venv-bench/bin/albert train-tokenizer $(TEXTS) --vocab-size 8192 --output $(OUTPUT)/vocabulary
+	.venv-bench/bin/albert pretrain $(TEXTS) --held-out $(HELD_OUT) --tokenizer $(OUTPUT)/vocabulary \
+	  --recipe albert_core/bundled/albert-openstax/recipe.toml --informed-start --autocast bfloat16 --every 1000 \
+	  --save-dtype float16 --output $(OUTPUT)/run
+	.venv-bench/bin/python benchmarks/plot_run.py $(OUTPUT)/run/checkpoint-*/training_state.json $(OUTPUT)/curve.svg
+	.venv-bench/bin/python benchmarks/bundled_model.py $(HELD_OUT) --model $(OUTPUT)/run/model
+bundled: TEXTS = $(CORPUS)/openstax.train.txt.xz $(CORPUS)/speeches.train.txt.xz
+bundled: HELD_OUT = $(CORPUS)/openstax.heldout.txt.xz
+bundled: OUTPUT = runs/albert-openstax
 
 parity: .venv-test/.ready
 	.venv-test/bin/albert parity
