@@ -434,8 +434,12 @@ def test_summary_is_keras_own(capsys):
 # -- on every framework -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", ["base", "layers", "losses", "models"])
+PACKAGE = Path(sys.modules[TFAlbertModel.__module__].__file__).parent
+MODEL_FILES = ["base.py", "losses.py", "models.py", *sorted(f"layers/{p.name}" for p in PACKAGE.glob("layers/*.py"))]
+
+
+@pytest.mark.parametrize("file", MODEL_FILES)
 def test_no_file_of_the_models_names_tensorflow(file):
-    source = Path(sys.modules[TFAlbertModel.__module__].__file__).with_name(f"{file}.py").read_text()
+    source = (PACKAGE / file).read_text()
     assert "import tensorflow" not in source
     assert not re.search(r"\btf\.", source)
