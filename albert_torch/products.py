@@ -44,14 +44,18 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN is the faster one; decided by shapes and the machine alone, so that runs repeat."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
-        return False  # a program keeps its plain product, and autocast its own kernels
-    if not _mkl_lacks_avx512() or x.device.type != "cpu" or {x.dtype, weight.dtype} != {torch.float32}:
+    if torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
+        return False  # a program for elsewhere keeps its plain product, and autocast its own kernels
+    if not _allowed() or x.device.type != "cpu" or {x.dtype, weight.dtype} != {torch.float32}:
         return False
-    if torch.get_float32_matmul_precision() != "highest":
-        return False  # who allows fewer bits is served by the product
     rows = ROWS["backward" if torch.is_grad_enabled() else "forward"]
     return x.ndim == 3 and x.shape[0] * x.shape[1] >= rows and weight.numel() >= WEIGHTS
+
+
+@torch.compiler.assume_constant_result
+def _allowed() -> bool:
+    """Whether this machine gains by it; who allows fewer bits is served by the product."""
+    return _mkl_lacks_avx512() and torch.get_float32_matmul_precision() == "highest"
 
 
 @cache

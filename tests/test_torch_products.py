@@ -67,19 +67,54 @@ def test_which_machines(monkeypatch: pytest.MonkeyPatch, capability: str, proces
     assert products._mkl_lacks_avx512.__wrapped__() is (wanted and torch.backends.mkl.is_available())
 
 
-@pytest.mark.usefixtures("_slow_mkl")
-def test_an_exported_program_keeps_plain_products(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def model() -> AlbertForMaskedLM:
     config = AlbertConfig(
         vocab_size=100, embedding_size=128, hidden_size=512, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=512,
     )  # fmt: skip
-    model = AlbertForMaskedLM(config).eval()
-    ids = torch.arange(256).reshape(2, 128) % 100
+    return AlbertForMaskedLM(config).eval()
+
+
+def pieces(batch: int, length: int) -> torch.Tensor:
+    return torch.arange(batch * length).reshape(batch, length) % 100
+
+
+@pytest.mark.usefixtures("_slow_mkl")
+def test_an_exported_program_keeps_plain_products(monkeypatch: pytest.MonkeyPatch, model: AlbertForMaskedLM) -> None:
     calls = []
     by_onednn = products._by_onednn
     monkeypatch.setattr(products, "_by_onednn", lambda *given: calls.append(1) or by_onednn(*given))
     with torch.no_grad():
-        model(ids)
+        model(pieces(2, 128))
     assert calls
-    program = torch.export.export(model, (ids,))
+    program = torch.export.export(model, (pieces(2, 128),))
     assert not [node for node in program.graph.nodes if "conv" in str(node.target)]
+
+
+@pytest.mark.usefixtures("_slow_mkl")
+def test_a_compiled_program_takes_them_where_they_pay(model: AlbertForMaskedLM) -> None:
+    """Two programs for all shapes: one for few places, one for many."""
+    found: list[bool] = []
+
+    def look(graph: torch.fx.GraphModule, _: Any) -> Any:
+        found.append(any("conv2d" in str(node.target) for node in graph.graph.nodes))
+        return graph.forward
+
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=look)
+    with torch.no_grad():
+        for shape in ((2, 128), (2, 50), (3, 100), (4, 20), (5, 60)):
+            ids = pieces(*shape)
+            torch.testing.assert_close(compiled(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-4)
+    assert found == [True, False]
+
+
+@pytest.mark.usefixtures("_slow_mkl")
+def test_gradients_of_a_compiled_program(model: AlbertForMaskedLM) -> None:
+    torch.compiler.reset()
+    ids, parameters = pieces(2, 128), list(model.parameters())
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    wanted, got = (torch.autograd.grad(m(ids, labels=ids).loss, parameters) for m in (model, compiled))
+    for one, other in zip(wanted, got, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
