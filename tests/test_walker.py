@@ -22,7 +22,11 @@ def test_arrays_come_out_as_they_went_in(backend: Adapter, head: str, groups: st
 
 
 def test_a_matrix_stands_in_the_layout_of_its_framework(backend: Adapter) -> None:
-    model = backend.model("AlbertModel", AlbertConfig(**TINY), "float32")
+    config = AlbertConfig(**TINY)
+    state = {name: value.astype(np.float32) for name, value in drawn_state(config, "AlbertModel").items()}
+    model = backend.model("AlbertModel", config, "float32", state)
     feed_forward = model.encoder.albert_layer_groups[0].albert_layers[0].ffn
-    kernel = feed_forward.weight if backend.name == "torch" else feed_forward.kernel
-    assert tuple(kernel.shape) == ((20, 15) if backend.name == "torch" else (15, 20))
+    kernel = feed_forward.weight.detach() if backend.name == "torch" else feed_forward.kernel
+    wanted = next(value for name, value in state.items() if name.endswith("ffn.weight"))  # [F, H]
+    assert wanted.shape == (20, 15)
+    assert np.array_equal(np.asarray(kernel), wanted if backend.name == "torch" else wanted.T)
