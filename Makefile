@@ -14,7 +14,7 @@ help:
 	@echo "make lint                          ruff and pyright"
 	@echo "make peers                         the environments of transformers 4.57.6 and of keras-hub 0.32"
 	@echo "make bench                         ours beside the peers (needs make peers)"
-	@echo "make bundled CORPUS=FOLDER         train the bundled model again, hours on two cores"
+	@echo "make bundled CORPUS=FOLDER         train the bundled model again, an hour on two cores"
 	@echo "make parity                        each backend beside the float64 reference"
 	@echo "make verify-published              the eight published models (needs a network)"
 

@@ -116,5 +116,6 @@ def test_gradients_of_a_compiled_program(model: AlbertForMaskedLM) -> None:
     ids, parameters = pieces(2, 128), list(model.parameters())
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
     wanted, got = (torch.autograd.grad(m(ids, labels=ids).loss, parameters) for m in (model, compiled))
+    largest = max(gradient.abs().max().item() for gradient in wanted)  # a key's bias has none but noise
     for one, other in zip(wanted, got, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5 * largest)
