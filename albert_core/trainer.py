@@ -155,6 +155,9 @@ class Trainer:
         """The highest of what all processes say; each asks after each step whether to stop."""
         return code
 
+    def close(self) -> None:
+        """End what ties this process to others. The model stays; `contextlib.closing` calls it."""
+
     def rate(self, step: int) -> float:
         """The recipe's learning rate of a step."""
         return float(self.recipe.rate(np, step))

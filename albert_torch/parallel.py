@@ -42,6 +42,8 @@ class ParallelTrainer(Trainer):
         shards: Number of processes.
         rank: Which of them this is.
 
+    A process group that it made is ended by `close`; a process that exits without may abort in gloo's threads.
+
     Raises:
         ValueError: torch.distributed.init_process_group found no torchrun, and no group had been made before.
     """
@@ -56,7 +58,8 @@ class ParallelTrainer(Trainer):
         autocast: str | None = None,
     ) -> None:
         device = _own_device(device)
-        if not dist.is_initialized():
+        self._made_group = not dist.is_initialized()
+        if self._made_group:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         super().__init__(config, recipe, device=device, dtype=dtype, autocast=autocast)
         self.shards, self.rank = dist.get_world_size(), dist.get_rank()
@@ -106,6 +109,10 @@ class ParallelTrainer(Trainer):
         highest = torch.tensor(code)
         dist.all_reduce(highest, dist.ReduceOp.MAX, group=self.hosts)
         return int(highest)
+
+    def close(self) -> None:
+        if self._made_group and dist.is_initialized():
+            dist.destroy_process_group()
 
     def get_moment(self, kind: str, parameter: Parameter) -> np.ndarray:
         """As in `Trainer`; every process has to ask for the same ones in the same order."""

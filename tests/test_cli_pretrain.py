@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Adapter
+from torchrun import torchrun
+
+from albert_core.safetensors_file import open_safetensors
 
 RECIPE = """
 [model]
@@ -73,6 +76,21 @@ def test_a_text_becomes_a_model(backend: Adapter, folder: Path, tmp_path: Path) 
     model = backend.cls("AlbertForPreTraining").from_pretrained(tmp_path / "run" / "model")
     assert model.config.vocab_size == 36
     assert (tmp_path / "run" / "model" / "spiece.model").exists()
+
+
+def test_two_processes_write_the_model_of_one(folder: Path, tmp_path: Path) -> None:
+    fixed = ("pretrain", folder / "text.txt", "--tokenizer", folder / "vocabulary", "--recipe", folder / "recipe.toml")
+    options = ("--backend", "torch", "--device", "cpu", "--set", "seed=1", "--json", "--output")
+    one = json.loads(albert(*fixed, *options, tmp_path / "one").stdout)
+    two = json.loads(torchrun("-m", "albert_core", *fixed, *options, tmp_path / "two", "--parallel").stdout)
+    assert two["step"] == one["step"] == 3
+    names = [path.relative_to(tmp_path / "one") for path in sorted((tmp_path / "one").rglob("*"))]
+    assert names == [path.relative_to(tmp_path / "two") for path in sorted((tmp_path / "two").rglob("*"))]
+    weights = [tmp_path / run / "model" / "model.safetensors" for run in ("one", "two")]
+    with open_safetensors(weights[0]) as expected, open_safetensors(weights[1]) as got:
+        assert set(got) == set(expected)
+        for name in expected:
+            np.testing.assert_allclose(got.read(name), expected.read(name), rtol=0, atol=1e-6, err_msg=name)
 
 
 def test_a_signal_ends_the_step_saves_and_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import pytest
 import torch
 from test_training import STILL, data_of
 from torch_processes import ACCUMULATION, RELATIVE, RUNS, TASKS, task, trained
+from torchrun import torchrun
 
 from albert_core.safetensors_file import open_safetensors
 from albert_core.training import pretrain
@@ -23,26 +20,14 @@ from albert_torch.parallel import shared_out
 from albert_torch.training import Trainer
 
 BOUND = 1e-12
-TESTS = Path(__file__).parent
 pytestmark = pytest.mark.xdist_group("torch in two processes")  # which are started once
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     """The folder that two processes wrote into, and what each says of itself."""
     folder = tmp_path_factory.mktemp("two")
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
-    command = [sys.executable, *launch, "--master-port", str(free_port()), str(TESTS / "torch_processes.py"), folder]
-    path = os.pathsep.join([str(TESTS), *sys.path])
-    env = {**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun(Path(__file__).with_name("torch_processes.py"), folder)
     return folder, [json.loads((folder / f"found-{rank}.json").read_text()) for rank in range(2)]
 
 

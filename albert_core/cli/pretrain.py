@@ -118,10 +118,10 @@ def pretrain_files(
     if informed_start:
         parts = HEADS[HEAD].all_parts()
         initial = informed_state(config, texts.corpus, parts, settings.seed, ordinary=vocabulary.ordinary)
-    trainer = trainer_class(name, parallel)(config, settings, device=device_of(device), autocast=autocast)
-    if checkpointing:
-        trainer.model.gradient_checkpointing_enable()
-    with _shown(trainer.writes, settings.total_steps, board) as shown:
+    made = trainer_class(name, parallel)(config, settings, device=device_of(device), autocast=autocast)
+    with contextlib.closing(made) as trainer, _shown(trainer.writes, settings.total_steps, board) as shown:
+        if checkpointing:
+            trainer.model.gradient_checkpointing_enable()
         state = pretrain(
             trainer,
             texts,
