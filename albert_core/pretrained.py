@@ -126,7 +126,7 @@ class PreTrained(Surgery):
                 checkpoint's. `torch_dtype` is its other name.
             device: Where the model goes; the framework's default when None.
             device_map: "auto", a device, or {"": device}; another name of `device`.
-            attn_implementation: "eager" or "sdpa" (fused, the default).
+            attn_implementation: "eager" or "sdpa" (fused, the default); in JAX, XLA fuses both.
             ignore_mismatched_sizes: Initialise head tensors whose shape differs instead of raising.
             check_finite: Refuse weights that hold NaN or infinity.
             output_loading_info: Return (model, report) instead of the model.

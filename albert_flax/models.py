@@ -67,9 +67,8 @@ class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
         x = self.embeddings(inputs)  # [B, S, E]
         bias = attention_bias(inputs.attention_mask, x.dtype)
         rows = head_mask_rows(self.config, inputs.head_mask, x)
-        fused = self.attn_implementation == "sdpa" and not inputs.output_attentions
         wanted = (inputs.output_hidden_states, inputs.output_attentions)
-        x, hidden_states, attentions = self.encoder(x, bias, rows, fused, *wanted, inputs.last_queries(self.config))
+        x, hidden_states, attentions = self.encoder(x, bias, rows, *wanted, inputs.last_queries(self.config))
         x = self.picked(gathered, inputs, x)  # [B, P, H]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,

@@ -318,31 +318,48 @@ def test_each_layer_and_inner_layer_drops_other_probabilities() -> None:
 # -- attention ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_fused_attention_is_the_same_in_every_dtype(dtype: str) -> None:
+def half_masked() -> np.ndarray:
     """With a row whose mask is all zero, for which every position has to count alike."""
     mask = MASK.copy()
     mask[1] = 0
-    found = {}
-    for attention in ("eager", "sdpa"):
-        model = FlaxAlbertModel(make_config(num_hidden_layers=1), dtype=dtype, attn_implementation=attention)
-        model.eval()
-        found[attention] = model(IDS, mask, head_mask=np.array([1.0, 0.5, 0.0])).last_hidden_state
-    close(found["sdpa"].astype(np.float32), found["eager"].astype(np.float32), 1e-5 if dtype == "float32" else 2e-2)
-    (probabilities,) = model(IDS, mask, output_attentions=True).attentions
+    return mask
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_attention_is_the_same_where_its_probabilities_are_wanted(dtype: str) -> None:
+    model = FlaxAlbertModel(make_config(num_hidden_layers=1), dtype=dtype)
+    model.eval()
+    inputs = {"input_ids": IDS, "attention_mask": half_masked(), "head_mask": np.array([1.0, 0.5, 0.0])}
+    fused, written = (model(**inputs, output_attentions=wanted) for wanted in (False, True))
+    bound = 1e-5 if dtype == "float32" else 2e-2
+    close(*(found.last_hidden_state.astype(np.float32) for found in (fused, written)), bound)
+    (probabilities,) = model(IDS, half_masked(), output_attentions=True).attentions
     assert len(np.unique(np.asarray(probabilities[1]).astype(np.float32))) == 1
 
 
-def test_fused_attention_has_the_gradients_of_the_other() -> None:
-    mask = MASK.copy()
-    mask[1] = 0
-    found = []
-    for attention in ("eager", "sdpa"):
-        model = FlaxAlbertForMaskedLM(make_config(num_hidden_layers=1), attn_implementation=attention)
-        model.eval()
-        found.append(nnx.jit(nnx.grad(lambda m: m(IDS, mask, labels=IDS).loss))(model))
-    for mine, theirs in zip(*map(jax.tree.leaves, found), strict=True):
+def test_attention_has_the_same_gradients_where_its_probabilities_are_wanted() -> None:
+    model = make_model(num_hidden_layers=1)
+
+    def loss(model: FlaxAlbertForMaskedLM, wanted: bool) -> jax.Array:
+        found = model(IDS, half_masked(), labels=IDS, output_attentions=wanted)
+        return found.loss + (0 * found.attentions[0].sum() if wanted else 0)
+
+    gradients = nnx.jit(nnx.grad(loss), static_argnums=1)
+    for mine, theirs in zip(*(jax.tree.leaves(gradients(model, wanted)) for wanted in (False, True)), strict=True):
         close(mine, theirs)
+
+
+def test_no_array_of_scores_is_written_on_a_cpu() -> None:
+    config = make_config(hidden_size=64, num_attention_heads=8, max_position_embeddings=256)
+    structure, state = nnx.split(FlaxAlbertModel(config))
+    ids = np.full((2, 256), 7)
+
+    @jax.jit
+    def step(state: nnx.State, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        return nnx.merge(structure, state)(ids, mask).last_hidden_state
+
+    memory = step.lower(state, ids, np.ones_like(ids)).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 2 * 8 * 256 * 256 * 4 / 2  # half the bytes of [B, N, S, S]
 
 
 def test_an_adapter_acts_and_gets_its_gradient() -> None:

@@ -1,4 +1,4 @@
-"""Self-attention, written out and fused, with absolute and relative positions."""
+"""Self-attention, written out, with absolute and relative positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flax import nnx
 from jax import Array
 
 from albert_core.config import AlbertConfig
-from albert_flax.layers.modules import as_rows, embedding, is_active, is_plain, key_at, layer_norm, linear
+from albert_flax.layers.modules import as_rows, embedding, is_plain, key_at, layer_norm, linear
 
 
 class AlbertAttention(nnx.Module):
@@ -50,7 +50,6 @@ class AlbertAttention(nnx.Module):
         bias: Array | None,
         head_mask: Array | None,
         pack: Any,
-        fused: bool,
         keys: Array | None,
         queries: Array | None = None,
     ) -> tuple[Array, Array | None]:
@@ -59,8 +58,7 @@ class AlbertAttention(nnx.Module):
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
             bias = relative if bias is None else relative + bias
-        attend = self._fused if fused and self._fusible(x) else self._eager
-        context, probabilities = attend(q, k, v, bias, head_mask, keys)
+        context, probabilities = self._attend(q, k, v, bias, head_mask, keys)
         rows = as_rows(own)  # [B * P, H]
         context = self.dense(context.reshape(rows.shape))
         rows = self.LayerNorm(rows + self.output_dropout(context, rngs=key_at(keys, 1)))
@@ -88,9 +86,13 @@ class AlbertAttention(nnx.Module):
             scores = scores + _product("bknd,qkd->bnqk", k, table)
         return scores
 
-    def _eager(
+    def _attend(
         self, q: Array, k: Array, v: Array, bias: Array | None, head_mask: Array | None, keys: Array | None
     ) -> tuple[Array, Array]:
+        """One form, be it "sdpa" or "eager": where nobody asks for the probabilities, XLA fuses it.
+
+        On a CPU no array of scores is written then; in `jax.nn.dot_product_attention` there are two.
+        """
         scores = _product("bqnd,bknd->bnqk", q, k) * self.scale  # [B, N, S, S]
         scores = scores if bias is None else scores + bias
         with jax.softmax_custom_jvp(True):  # its gradient reads what came out, not two sums again
@@ -98,18 +100,8 @@ class AlbertAttention(nnx.Module):
         probabilities = self.attention_dropout(probabilities, rngs=key_at(keys, 0))
         if head_mask is not None:
             probabilities = probabilities * head_mask[:, None, None]
-        return jnp.einsum("bnqk,bknd->bqnd", probabilities, v), probabilities
-
-    def _fused(
-        self, q: Array, k: Array, v: Array, bias: Array | None, head_mask: Array | None, keys: Array | None
-    ) -> tuple[Array, None]:
-        with jax.softmax_custom_jvp(True):
-            context = jax.nn.dot_product_attention(q, k, v, bias, scale=self.scale)
-        return context if head_mask is None else context * head_mask[:, None], None
-
-    def _fusible(self, x: Array) -> bool:
-        """JAX's fused attention knows no dropout, takes every softmax in float32, and has no float16 on a CPU."""
-        return x.dtype in (jnp.float32, jnp.bfloat16) and not is_active(self.attention_dropout)
+        context = jnp.einsum("bnqk,bknd->bnqd", probabilities, v)  # in this order one sequence is fused as well
+        return context.swapaxes(1, 2), probabilities
 
 
 def gathered(x: Array, positions: Array) -> Array:

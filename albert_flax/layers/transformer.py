@@ -38,11 +38,10 @@ class AlbertLayer(nnx.Module):
         bias: Array | None,
         head_mask: Array | None,
         pack: Any,
-        fused: bool,
         keys: Array | None,
         queries: Array | None = None,
     ) -> tuple[Array, Array | None]:
-        x, probabilities = self.attention(x, bias, head_mask, pack, fused, keys, queries)
+        x, probabilities = self.attention(x, bias, head_mask, pack, keys, queries)
         rows = as_rows(x)  # [B * P, H]
         inner = self.ffn_output(self.activation(self.ffn(rows)))
         rows = self.full_layer_layer_norm(rows + self.dropout(inner, rngs=key_at(keys, 2)))
@@ -62,13 +61,12 @@ class AlbertLayerGroup(nnx.Module):
         bias: Array | None,
         head_mask: Array | None,
         packs: list[Any],
-        fused: bool,
         keys: Array | None,
         queries: Array | None = None,
     ) -> tuple[Array, list[Array | None]]:
         attentions, last = [], len(packs) - 1
         for inner, (layer, pack) in enumerate(zip(self.albert_layers, packs, strict=True)):
-            args = (x, bias, head_mask, pack, fused, key_at(keys, inner))
+            args = (x, bias, head_mask, pack, key_at(keys, inner))
             x, probabilities = layer(*args, queries if inner == last else None)
             attentions.append(probabilities)
         return x, attentions
@@ -87,7 +85,6 @@ class AlbertTransformer(nnx.Module):
         x: Array,
         bias: Array | None,
         head_mask: Array | None,
-        fused: bool,
         output_hidden_states: bool,
         output_attentions: bool,
         queries: Array | None = None,
@@ -101,7 +98,6 @@ class AlbertTransformer(nnx.Module):
             rows, drawn = (None if a is None else a[first : first + count] for a in (head_mask, keys))
             what = {
                 "checkpointing": self.checkpointing,
-                "fused": fused,
                 "output_hidden_states": output_hidden_states,
                 "output_attentions": output_attentions,
             }
@@ -127,7 +123,7 @@ class AlbertTransformer(nnx.Module):
 # Compiled on its own, so that a call outside jit traces the loop once and not every time.
 @partial(
     jax.jit,
-    static_argnames=("graphdef", "count", "checkpointing", "fused", "output_hidden_states", "output_attentions"),
+    static_argnames=("graphdef", "count", "checkpointing", "output_hidden_states", "output_attentions"),
 )
 def _repeat(
     graphdef: nnx.GraphDef,
@@ -139,7 +135,6 @@ def _repeat(
     queries: Array | None,
     count: int,
     checkpointing: str | None,
-    fused: bool,
     output_hidden_states: bool,
     output_attentions: bool,
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
@@ -155,7 +150,6 @@ def _repeat(
         queries: The only queries of the last virtual layer, [B, P].
         count: How many virtual layers use the group.
         checkpointing: What backward may keep of each step, a name of `jax.checkpoint_policies`; `KEPT` when None.
-        fused: Whether attention may run fused.
         output_hidden_states: Whether to return the states after each virtual layer.
         output_attentions: Whether to return the probabilities of each inner layer of each virtual layer.
     """
@@ -166,7 +160,7 @@ def _repeat(
         x: Array, scanned: tuple[Array | None, Array | None], queries: Array | None = None
     ) -> tuple[Array, tuple[Any, Any]]:
         row, key = scanned
-        x, probabilities = group(x, bias, row, packs, fused, key, queries)
+        x, probabilities = group(x, bias, row, packs, key, queries)
         return x, (x if output_hidden_states else None, probabilities if output_attentions else None)
 
     remat = partial(jax.checkpoint, policy=getattr(jax.checkpoint_policies, checkpointing or KEPT))
