@@ -91,7 +91,8 @@ class AlbertAttention(nnx.Module):
     ) -> tuple[Array, Array]:
         """One form, be it "sdpa" or "eager": where nobody asks for the probabilities, XLA fuses it.
 
-        On a CPU no array of scores is written then; in `jax.nn.dot_product_attention` there are two.
+        On a CPU no array of scores is written then, from some eight heads times sequences on; in
+        `jax.nn.dot_product_attention` there are two.
         """
         scores = _product("bqnd,bknd->bnqk", q, k) * self.scale  # [B, N, S, S]
         scores = scores if bias is None else scores + bias
