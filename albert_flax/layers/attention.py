@@ -58,7 +58,7 @@ class AlbertAttention(nnx.Module):
         if self.position_embedding_type != "absolute":
             relative = self._relative_scores(q, k)  # [B, N, S, S]
             bias = relative if bias is None else relative + bias
-        context, probabilities = self._attend(q, k, v, bias, head_mask, keys)
+        context, probabilities = self._eager(q, k, v, bias, head_mask, keys)
         rows = as_rows(own)  # [B * P, H]
         context = self.dense(context.reshape(rows.shape))
         rows = self.LayerNorm(rows + self.output_dropout(context, rngs=key_at(keys, 1)))
@@ -86,7 +86,7 @@ class AlbertAttention(nnx.Module):
             scores = scores + _product("bknd,qkd->bnqk", k, table)
         return scores
 
-    def _attend(
+    def _eager(
         self, q: Array, k: Array, v: Array, bias: Array | None, head_mask: Array | None, keys: Array | None
     ) -> tuple[Array, Array]:
         """One form, be it "sdpa" or "eager": where nobody asks for the probabilities, XLA fuses it.
