@@ -10,6 +10,7 @@ LAMB needs its norm.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,7 +43,8 @@ class ParallelTrainer(Trainer):
         shards: Number of processes.
         rank: Which of them this is.
 
-    A process group that it made is ended by `close`; a process that exits without may abort in gloo's threads.
+    A process group that it made is ended by `close`, at the latest when the interpreter exits: left to the end of the
+    process, gloo's threads may abort it.
 
     Raises:
         ValueError: torch.distributed.init_process_group found no torchrun, and no group had been made before.
@@ -61,6 +63,7 @@ class ParallelTrainer(Trainer):
         self._made_group = not dist.is_initialized()
         if self._made_group:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            atexit.register(_end_group)
         super().__init__(config, recipe, device=device, dtype=dtype, autocast=autocast)
         self.shards, self.rank = dist.get_world_size(), dist.get_rank()
         self.writes = self.rank == 0
@@ -111,8 +114,8 @@ class ParallelTrainer(Trainer):
         return int(highest)
 
     def close(self) -> None:
-        if self._made_group and dist.is_initialized():
-            dist.destroy_process_group()
+        if self._made_group:
+            _end_group()
 
     def get_moment(self, kind: str, parameter: Parameter) -> np.ndarray:
         """As in `Trainer`; every process has to ask for the same ones in the same order."""
@@ -126,6 +129,11 @@ class ParallelTrainer(Trainer):
         super().set_moments(moments, step)
         for p in self.views.keys() - set(self.owned[self.rank]):
             del self.optimizer.state[p]
+
+
+def _end_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _own_device(device: Any) -> torch.device:
