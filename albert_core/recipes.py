@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,14 @@ __all__ = [
     "learning_rate",
 ]
 
+# what a value may be, by the word of its annotation
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "bool": lambda v: isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
+    "None": lambda v: v is None,
+}
 OPTIMIZERS = ("lamb", "adamw")
 LEARNING_RATE = 0.00176
 BETAS = (0.9, 0.999)
@@ -236,10 +244,15 @@ class PretrainingRecipe:
     original: bool = False
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not any(_KINDS[kind](value) for kind in str(field.type).split(" | ")):
+                raise ValueError(f"{field.name}: expected {field.type}, got {value!r}")
         positive = ("batch_size", "max_ngram", "total_steps", "learning_rate", "epsilon", "max_gradient_norm")
         self._check(positive, "a number above 0", lambda v: v > 0)
         self._check(("sequence_length",), "at least 5: [CLS], two texts and two [SEP]", lambda v: v >= 5)
-        self._check(("warmup_steps", "weight_decay", "seed"), "a number of at least 0", lambda v: v >= 0)
+        self._check(("warmup_steps", "weight_decay"), "a number of at least 0", lambda v: v >= 0)
+        self._check(("seed",), "a number from 0 to 2**32 - 1", lambda v: 0 <= v < 2**32)
         self._check(("masking_probability",), "a number above 0, at most 1", lambda v: 0 < v <= 1)
         self._check(("short_sequence_probability",), "a number from 0 to 1", lambda v: 0 <= v <= 1)
         self._check(("beta1", "beta2"), "a number from 0 up to, not including, 1", lambda v: 0 <= v < 1)
@@ -253,7 +266,7 @@ class PretrainingRecipe:
     def _check(self, names: Sequence[str], expected: str, accepts: Any) -> None:
         for name in names:
             value = getattr(self, name)
-            if isinstance(value, bool) or not accepts(value):
+            if not accepts(value):
                 raise ValueError(f"{name}: expected {expected}, got {value!r}")
 
     def replace(self, **changes: Any) -> PretrainingRecipe:

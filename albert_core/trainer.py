@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from albert_core.config import AlbertConfig
 from albert_core.core_model import CoreModel
+from albert_core.errors import MissingKeys, ShapeMismatch
 from albert_core.loss_scale import LossScale, initial_loss_scale
 from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import Parameter
@@ -166,11 +168,24 @@ class Trainer:
         """Both moments of every parameter, in canonical layout, "m.<canonical name>"."""
         return {f"{kind}.{p.name}": self._turned(p, self.get_moment(kind, p)) for p in self._own() for kind in MOMENTS}
 
-    def load_numpy_moments(self, moments: Mapping[str, np.ndarray], step: int) -> None:
-        """The inverse of `numpy_moments`."""
-        names = ((kind, p) for p in self._own() for kind in MOMENTS)
-        stored = {f"{kind}.{p.name}": self._turned(p, moments[f"{kind}.{p.name}"]) for kind, p in names}
-        self.set_moments(stored, step)
+    def load_numpy_moments(self, moments: Mapping[str, np.ndarray], step: int, path: str | Path = "moments") -> None:
+        """The inverse of `numpy_moments`.
+
+        Args:
+            moments: Both of every parameter, in canonical layout.
+            step: Number of updates they are from.
+            path: Where they come from, for errors.
+
+        Raises:
+            MissingKeys: A moment is missing.
+            ShapeMismatch: One has not its parameter's shape.
+        """
+        wanted = {f"{kind}.{p.name}": p for p in self._own() for kind in MOMENTS}
+        if missing := wanted.keys() - moments.keys():
+            raise MissingKeys(path, keys=sorted(missing))
+        if wrong := [name for name, p in wanted.items() if moments[name].shape != p.shape]:
+            raise ShapeMismatch(path, keys=wrong)
+        self.set_moments({name: self._turned(p, moments[name]) for name, p in wanted.items()}, step)
 
     def _own(self) -> list[Parameter]:
         return self.model.own_parameters()

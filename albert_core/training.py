@@ -31,6 +31,7 @@ from albert_core.training_state import (
     BEST,
     CHECKPOINT_PREFIX,
     TrainingState,
+    checkpoints,
     newest_checkpoint,
     print_line,
     remove_leftovers,
@@ -85,7 +86,7 @@ def pretrain(
 
     Raises:
         FloatingPointError: The loss is no longer finite; names the step. The newest checkpoint stays.
-        CheckpointError: The checkpoint cannot be read or is that of another model.
+        CheckpointError: The checkpoint cannot be read or is that of another model. The folder stays as it was.
     """
     run = _Run(trainer, data, Path(output_dir), evaluation, accumulation)
     if trainer.writes:
@@ -99,10 +100,9 @@ def pretrain(
         while state.step < total and not state.stopped:
             run.step()
             state.seconds = time.monotonic() - began
-            state.stopped = run.stopped(received, deadline)
-            last = bool(state.stopped) or state.step == total
-            evaluates = evaluation is not None and (last or state.step % evaluate_every == 0)
-            saves = last or state.step % save_every == 0
+            state.stopped = run.stopped(received, deadline) or ("finished" if state.step == total else "")
+            evaluates = evaluation is not None and (state.stopped or state.step % evaluate_every == 0)
+            saves = state.stopped or state.step % save_every == 0
             late = report_seconds is not None and run.window.seconds >= report_seconds
             if evaluates or saves or late or state.step % report_every == 0:
                 run.report()  # before a save, so that no checkpoint holds what is not finite
@@ -155,10 +155,10 @@ class _Run:
 
     def _next_batch(self) -> dict[str, np.ndarray]:
         state = self.state
+        if state.index >= self.data.batches(state.epoch):  # it may be fewer than when the run began
+            state.epoch, state.index = state.epoch + 1, 0
         batch = self.data.batch(state.epoch, state.index)
         state.index += 1
-        if state.index == self.data.batches(state.epoch):
-            state.epoch, state.index = state.epoch + 1, 0
         return batch
 
     def stopped(self, received: list[int], deadline: float | None) -> str:
@@ -202,7 +202,7 @@ class _Run:
         self.window.restart()
 
     def _write(self, target: Path, moments: Mapping[str, np.ndarray]) -> None:
-        older = list(self.folder.glob(CHECKPOINT_PREFIX + "*"))
+        older = checkpoints(self.folder)
         if target in older:
             return
         if (scale := self.trainer.loss_scale) is not None:
@@ -218,7 +218,7 @@ class _Run:
     def _resume(self, folder: Path) -> None:
         with open_safetensors(folder / "model.safetensors") as weights:
             self.model.load_numpy_state({name: weights.read(name) for name in weights}, folder)
-        self.state = state = TrainingState(**json.loads((folder / _STATE).read_text())["state"])
+        self.state = state = TrainingState.read(folder / _STATE)
         scale = None
         if state.loss_scale is not None:
             scale = LossScale(np.float32(state.loss_scale[0]), *(np.int32(count) for count in state.loss_scale[1:]))
@@ -226,7 +226,7 @@ class _Run:
             self.trainer.loss_scale = scale
         with open_safetensors(folder / _MOMENTS) as moments:
             updates = state.step - (0 if scale is None else int(scale.skipped))
-            self.trainer.load_numpy_moments({name: moments.read(name) for name in moments}, updates)
+            self.trainer.load_numpy_moments({name: moments.read(name) for name in moments}, updates, moments.path)
         self.progress(f"going on from {folder.name}")
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from albert_core.errors import FormatError, NotFound
+from albert_core.strict_json import clip, parse_object
+
 __all__ = [
     "BEST",
     "CHECKPOINT_PREFIX",
     "TrainingState",
+    "checkpoints",
     "newest_checkpoint",
     "print_line",
     "remove_leftovers",
@@ -56,13 +61,51 @@ class TrainingState:
     loss_scale: list[float] | None = None
     stopped: str = ""
 
+    @classmethod
+    def read(cls, path: Path) -> TrainingState:
+        """What a checkpoint's JSON file says.
+
+        Raises:
+            NotFound: There is no such file.
+            FormatError: It is no JSON, or does not hold a state.
+        """
+        if not path.is_file():
+            raise NotFound(path, None, "expected the state of a run, there is none")
+        known = parse_object(path.read_bytes(), path, "state of a run").get("state")
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        if not isinstance(known, dict) or known.keys() != fields.keys():
+            got = ", ".join(known) if isinstance(known, dict) else json.dumps(known)
+            raise FormatError(path, "state", f"expected an object of {', '.join(fields)}; got {clip(got)}")
+        for name, value in known.items():
+            if not _STORED[fields[name].type](value):
+                raise FormatError(path, f"state.{name}", f"expected {fields[name].type}, got {clip(json.dumps(value))}")
+        return cls(**known)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# by the annotations above
+_STORED: dict[Any, Callable[[Any], bool]] = {
+    "int": lambda v: type(v) is int and v >= 0,
+    "float": _is_number,
+    "str": lambda v: isinstance(v, str),
+    "list[dict[str, float]]": lambda v: isinstance(v, list) and all(isinstance(e, dict) for e in v),
+    "dict[str, float]": lambda v: isinstance(v, dict) and all(map(_is_number, v.values())),
+    "list[float] | None": lambda v: v is None or (isinstance(v, list) and len(v) == 3 and all(map(_is_number, v))),
+}
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, the newest last. Whatever else is called checkpoint-... is its owner's."""
+    numbered = {path.name.removeprefix(CHECKPOINT_PREFIX): path for path in folder.glob(CHECKPOINT_PREFIX + "*")}
+    return [numbered[n] for n in sorted(filter(str.isdecimal, numbered), key=int) if numbered[n].is_dir()]
+
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the highest step, or None."""
-    found = [
-        path for path in folder.glob(CHECKPOINT_PREFIX + "*") if path.name.removeprefix(CHECKPOINT_PREFIX).isdigit()
-    ]
-    return max(found, key=lambda path: int(path.name.removeprefix(CHECKPOINT_PREFIX)), default=None)
+    return next(reversed(checkpoints(folder)), None)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -17,6 +17,8 @@ import pytest
 from conftest import Adapter
 from torchrun import torchrun
 
+from albert_core.cli.pretrain import read_recipe
+from albert_core.errors import FormatError
 from albert_core.safetensors_file import open_safetensors
 
 RECIPE = """
@@ -143,3 +145,29 @@ def test_a_wrong_change_is_named(folder: Path, tmp_path: Path, change: str, mess
     done = albert(*fixed, "--output", tmp_path / "run", "--set", change, code=2)
     assert message in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+A_FIELD = "expected a field of AlbertConfig other than vocab_size"
+
+
+@pytest.mark.parametrize(
+    ("tables", "key", "expected"),
+    [
+        ("[model]\nvocab_size = 99", "model.vocab_size", A_FIELD),
+        (
+            "[model]\nnum_hidden_layer = 2",
+            "model.num_hidden_layer",
+            "expected a field of AlbertConfig other than vocab_size",
+        ),
+        ("model = 3", "model", "expected a table, got 3"),
+        ("[recipe]\nbatches = 2", "recipe", "batches"),
+        ("[models]", "models", r"expected only the tables \[model\] and \[recipe\]"),
+        ("[model", None, "expected TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_named(tmp_path: Path, tables: str, key: str | None, expected: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(tables)
+    with pytest.raises(FormatError, match=expected) as caught:
+        read_recipe(path)
+    assert (caught.value.facts["path"], caught.value.facts["key"]) == (str(path), key)

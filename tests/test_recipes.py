@@ -163,6 +163,13 @@ def test_predictions_are_rounded_as_google_does(length, expected):
         ("beta2", 1.0),
         ("optimizer", "sgd"),
         ("seed", True),
+        ("seed", 2**32),
+        ("batch_size", 2.5),
+        ("warmup_steps", 1.5),
+        ("learning_rate", "1e-3"),
+        ("learning_rate", float("nan")),
+        ("original", 1),
+        ("max_predictions", 2.5),
     ],
 )
 def test_a_wrong_value_is_named(field, value):

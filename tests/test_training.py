@@ -19,12 +19,14 @@ from albert_core import reference
 from albert_core.backends import BACKENDS
 from albert_core.config import AlbertConfig
 from albert_core.corpus import TokenizedCorpus, Vocabulary
+from albert_core.errors import FormatError, MissingKeys, NotFound, ShapeMismatch
 from albert_core.heads import HEADS
 from albert_core.loss_scale import GROWTH_INTERVAL, LossScale, next_loss_scale
 from albert_core.parameters import initial_state
 from albert_core.parity import precision, reference_gradients
 from albert_core.pretraining_data import PretrainingData
 from albert_core.recipes import PretrainingRecipe, adamw_update, clip_by_global_norm, decays, lamb_update
+from albert_core.safetensors_file import open_safetensors, save_safetensors
 from albert_core.signature import LABELS
 from albert_core.trainer import StepMetrics, parts_of
 from albert_core.training import pretrain
@@ -276,6 +278,75 @@ def test_only_the_newest_checkpoint_stays_and_the_best_model_opens(backend: Adap
     kept = json.loads((tmp_path / "checkpoint-60" / "training_state.json").read_text())
     assert kept["state"]["step"] == 60
     assert kept["recipe"]["learning_rate"] == RECIPE.learning_rate
+
+
+def test_what_else_is_called_checkpoint_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "checkpoint-keep"
+    mine.mkdir()
+    (tmp_path / "checkpoint-notes.txt").write_text("mine")
+    (tmp_path / "checkpoint-7").write_text("mine")
+    train("torch", tmp_path, RECIPE.replace(total_steps=4), save_every=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-4",
+        "checkpoint-7",
+        "checkpoint-keep",
+        "checkpoint-notes.txt",
+    ]
+
+
+def test_a_run_goes_on_with_larger_batches(tmp_path: Path) -> None:
+    state, _ = train("torch", tmp_path, RECIPE.replace(batch_size=4, total_steps=data_of(RECIPE).batches(0) + 3))
+    batches = data_of(RECIPE.replace(batch_size=16)).batches(0)
+    assert state.index > batches
+    state, _ = train("torch", tmp_path, RECIPE.replace(batch_size=16, total_steps=state.step + 1))
+    assert (state.epoch, state.index) == (1, 1)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def _state_with(**values: Any) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        known = json.loads(path.read_text())
+        known["state"].update(values)
+        path.write_text(json.dumps(known))
+
+    return change
+
+
+def _moments_with(**arrays: np.ndarray | None) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with open_safetensors(path) as moments:
+            held = {name: moments.read(name) for name in moments}
+        held.update({f"m.sop_classifier.classifier.{leaf}": array for leaf, array in arrays.items()})
+        save_safetensors(path, {name: array for name, array in held.items() if array is not None})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "error", "named"),
+    [
+        ("training_state.json", _cut, FormatError, "expected JSON"),
+        ("training_state.json", Path.unlink, NotFound, "expected the state of a run"),
+        ("training_state.json", _state_with(steps=3), FormatError, "steps"),
+        ("training_state.json", _state_with(index=-1), FormatError, r"state.index.*expected int, got -1"),
+        ("training_state.json", _state_with(loss_scale=[1.0]), FormatError, r"state.loss_scale.*got \[1.0\]"),
+        ("moments.safetensors", _moments_with(bias=None), MissingKeys, "m.sop_classifier.classifier.bias"),
+        ("moments.safetensors", _moments_with(bias=np.zeros(3)), ShapeMismatch, "m.sop_classifier.classifier.bias"),
+        ("moments.safetensors", Path.unlink, NotFound, "moments.safetensors"),
+        ("model.safetensors", Path.unlink, NotFound, "model.safetensors"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(
+    tmp_path: Path, file: str, damage: Callable[[Path], None], error: type[Exception], named: str
+) -> None:
+    train("torch", tmp_path, RECIPE.replace(total_steps=2))
+    damage(tmp_path / "checkpoint-2" / file)
+    with pytest.raises(error, match=named):
+        train("torch", tmp_path, RECIPE.replace(total_steps=4))
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
 
 
 def test_it_stops_in_time(tmp_path: Path) -> None:

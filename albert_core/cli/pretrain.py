@@ -9,7 +9,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +180,7 @@ def read_recipe(path: Path, changes: tuple[str, ...] = ()) -> tuple[dict[str, An
         NotFound: There is no such file.
         FormatError: It is no TOML, or a table or key is unknown.
     """
+    from albert_core.config import AlbertConfig
     from albert_core.recipes import PretrainingRecipe
 
     try:
@@ -190,8 +191,14 @@ def read_recipe(path: Path, changes: tuple[str, ...] = ()) -> tuple[dict[str, An
         raise FormatError(path, None, f"expected TOML, got: {error}") from None
     if unknown := sorted(set(tables) - {"model", "recipe"}):
         raise FormatError(path, unknown[0], "expected only the tables [model] and [recipe]")
+    model, settings = tables.get("model", {}), tables.get("recipe", {})
+    if wrong := [name for name, table in (("model", model), ("recipe", settings)) if not isinstance(table, dict)]:
+        raise FormatError(path, wrong[0], f"expected a table, got {tables[wrong[0]]!r}")
+    if unknown := sorted(set(model) - ({field.name for field in fields(AlbertConfig)} - {"vocab_size"})):
+        reason = "expected a field of AlbertConfig other than vocab_size, which the tokenizer decides"
+        raise FormatError(path, f"model.{unknown[0]}", reason)
     try:
-        return tables.get("model", {}), PretrainingRecipe(**{**tables.get("recipe", {}), **_parsed(changes)})
+        return model, PretrainingRecipe(**{**settings, **_parsed(changes)})
     except TypeError as error:
         raise FormatError(path, "recipe", str(error).replace("PretrainingRecipe.__init__() ", "")) from None
 
