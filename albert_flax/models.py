@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,15 +31,6 @@ from albert_flax.layers import (
     linear,
 )
 from albert_flax.losses import cross_entropy, sequence_loss, span_loss
-
-_XP = SimpleNamespace(
-    shape=jnp.shape,
-    reshape=jnp.reshape,
-    broadcast_to=jnp.broadcast_to,
-    zeros_like=jnp.zeros_like,
-    concatenate=jnp.concatenate,
-    int32=jnp.int32,
-)
 
 
 class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
@@ -105,7 +95,7 @@ class FlaxAlbertForPreTraining(heads.ForPreTraining, FlaxAlbertHeadModel):
         self.sop_classifier = AlbertSOPHead(config, **how)
 
     def compute(self, inputs: Inputs) -> AlbertForPreTrainingOutput:
-        encoded = self.encode(_XP, inputs)
+        encoded = self.encode(jnp, inputs)
         rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
         logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         order = self.sop_classifier(encoded.pooler_output)  # [B, 2]
@@ -119,7 +109,7 @@ class FlaxAlbertForMaskedLM(heads.ForMaskedLM, FlaxAlbertHeadModel):
         self.predictions = AlbertMLMHead(config, **how)
 
     def compute(self, inputs: Inputs) -> MaskedLMOutput:
-        encoded = self.encode(_XP, inputs)
+        encoded = self.encode(jnp, inputs)
         rows = self.masked_rows(inputs, encoded.last_hidden_state)  # [B, P, H]
         logits = self.predictions(rows, self.word_matrix())  # [B, P, V]
         loss = cross_entropy(logits, inputs.labels)
@@ -132,7 +122,7 @@ class FlaxAlbertForSequenceClassification(heads.ForSequenceClassification, FlaxA
         self.classifier = linear(config.hidden_size, config.num_labels, **how)
 
     def compute(self, inputs: Inputs) -> SequenceClassifierOutput:
-        encoded = self.encode(_XP, inputs)
+        encoded = self.encode(jnp, inputs)
         logits = self.classifier(self.dropout(encoded.pooler_output))  # [B, K]
         loss = sequence_loss(self.config, logits, inputs.labels)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -144,7 +134,7 @@ class FlaxAlbertForMultipleChoice(heads.ForMultipleChoice, FlaxAlbertHeadModel):
         self.classifier = linear(config.hidden_size, 1, **how)
 
     def compute(self, inputs: Inputs) -> MultipleChoiceModelOutput:
-        encoded = self.encode(_XP, flat_choices(_XP, inputs))
+        encoded = self.encode(jnp, flat_choices(jnp, inputs))
         scores = self.classifier(self.dropout(encoded.pooler_output))  # [B * C, 1]
         logits = scores.reshape(inputs.lead.shape[:2])  # [B, C]
         loss = cross_entropy(logits, inputs.labels)
@@ -157,7 +147,7 @@ class FlaxAlbertForTokenClassification(heads.ForTokenClassification, FlaxAlbertH
         self.classifier = linear(config.hidden_size, config.num_labels, **how)
 
     def compute(self, inputs: Inputs) -> TokenClassifierOutput:
-        encoded = self.encode(_XP, inputs)
+        encoded = self.encode(jnp, inputs)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))  # [B, S, K]
         loss = cross_entropy(logits, inputs.labels)
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -168,7 +158,7 @@ class FlaxAlbertForQuestionAnswering(heads.ForQuestionAnswering, FlaxAlbertHeadM
         self.qa_outputs = linear(config.hidden_size, 2, **how)
 
     def compute(self, inputs: Inputs) -> QuestionAnsweringModelOutput:
-        encoded = self.encode(_XP, inputs)
+        encoded = self.encode(jnp, inputs)
         start, end = jnp.unstack(self.qa_outputs(encoded.last_hidden_state), axis=-1)  # [B, S] each
         loss = span_loss(start, end, inputs.start_positions, inputs.end_positions)
         return QuestionAnsweringModelOutput(loss, start, end, encoded.hidden_states, encoded.attentions)

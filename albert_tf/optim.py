@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -21,8 +20,6 @@ from albert_core.recipes import (
 )
 
 __all__ = ["AdamW", "Lamb", "RecipeSchedule", "make_optimizer"]
-
-_XP = SimpleNamespace(sqrt=ops.sqrt, square=ops.square, sum=ops.sum, where=ops.where)
 
 
 class _NamedOptimizer(keras.optimizers.Optimizer):
@@ -69,7 +66,7 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         known, m, v = self._trainable_variables[place], self.m[place], self.v[place]
         dtype, decaying = known.dtype, decays(known.path)  # `fit` hands over TensorFlow's own variable, without a path
         new, first, second = self._rule(decaying)(
-            _XP,
+            ops,
             ops.convert_to_tensor(variable),
             ops.cast(gradient, dtype),
             m.value,
@@ -129,7 +126,7 @@ class RecipeSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def __call__(self, step: Any) -> Any:
-        return learning_rate(_XP, ops.cast(step, keras.backend.floatx()), **self.settings)
+        return learning_rate(ops, ops.cast(step, keras.backend.floatx()), **self.settings)
 
     def get_config(self) -> dict[str, Any]:
         return dict(self.settings)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from albert_core import trainer
 from albert_core.config import AlbertConfig
@@ -21,7 +22,7 @@ from albert_core.training import evaluate, pretrain
 from albert_tf.base import _device_name
 from albert_tf.losses import cross_entropy
 from albert_tf.models import TFAlbertForPreTraining
-from albert_tf.optim import _XP, make_optimizer
+from albert_tf.optim import make_optimizer
 
 __all__ = ["Trainer", "evaluate", "pretrain"]
 
@@ -92,13 +93,13 @@ class Trainer(trainer.Trainer):
         """Clip and update; with a loss scale only where the gradients are finite."""
         if loss_scale is not None:
             gradients = [g / tf.cast(loss_scale.scale, g.dtype) for g in gradients]
-        clipped, norm = clip_by_global_norm(_XP, gradients, self.recipe.max_gradient_norm)
+        clipped, norm = clip_by_global_norm(ops, gradients, self.recipe.max_gradient_norm)
         if loss_scale is None:
             self._update(clipped, rate)
             return None
         finite = tf.math.is_finite(norm)
         tf.cond(finite, lambda: self._update(clipped, rate), lambda: None)
-        return next_loss_scale(_XP, loss_scale, finite)
+        return next_loss_scale(ops, loss_scale, finite)
 
     def _update(self, gradients: list[tf.Tensor], rate: tf.Tensor) -> None:
         for gradient, variable in zip(gradients, self.model.trainable_variables, strict=True):

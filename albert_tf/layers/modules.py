@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -14,16 +13,6 @@ from albert_core.config import AlbertConfig
 from albert_core.numerics import activation
 
 Tensor = Any
-_XP = SimpleNamespace(
-    abs=ops.abs,
-    erf=ops.erf,
-    exp=ops.exp,
-    log1p=ops.log1p,
-    maximum=ops.maximum,
-    minimum=ops.minimum,
-    tanh=ops.tanh,
-    where=ops.where,
-)
 _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {"relu": ops.relu, "silu": ops.silu}
 _FLOAT32_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {  # TensorFlow's hold a constant of 32 bits
     "gelu": partial(ops.gelu, approximate=False),
@@ -41,7 +30,7 @@ def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
 
 def _widened(act: str) -> Callable[[Tensor], Tensor]:
     """Several steps in float32 or wider: each step in half precision would round, and backward again."""
-    formula = activation(_XP, act)
+    formula = activation(ops, act)
     kernel = _FLOAT32_KERNELS.get(act, formula)
 
     def wide(x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +14,6 @@ from albert_core.config import AlbertConfig
 from albert_core.numerics import activation
 from albert_torch.products import linear
 
-_XP = SimpleNamespace(
-    abs=torch.abs,
-    erf=torch.erf,
-    exp=torch.exp,
-    log1p=torch.log1p,
-    maximum=torch.maximum,
-    minimum=torch.minimum,
-    tanh=torch.tanh,
-    where=torch.where,
-)
 _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
@@ -41,7 +30,7 @@ def activation_of(config: AlbertConfig) -> Callable[[Tensor], Tensor]:
 
 def _formula(act: str | Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Of this module, so that a model can be pickled."""
-    return activation(_XP, act)(x)
+    return activation(torch, act)(x)
 
 
 def is_plain(module: nn.Module) -> bool:
