@@ -17,14 +17,14 @@ def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def size(default: int, doc: str, low: int = 1) -> Any:
+def size(default: int, doc: str) -> Any:
     """A count that shapes parameters and so is read-only."""
     return field(
         default=default,
         metadata={
             "doc": doc,
-            "check": lambda v: is_int(v) and low <= v <= MAX_SIZE,
-            "allowed": f"an int from {low} to {MAX_SIZE}",
+            "check": lambda v: is_int(v) and 1 <= v <= MAX_SIZE,
+            "allowed": f"an int from 1 to {MAX_SIZE}",
             "shapes": True,
         },
     )

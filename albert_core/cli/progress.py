@@ -44,7 +44,7 @@ def training(total: int) -> Iterator[dict[str, Any]]:
         Keywords: report_seconds, progress, and observers.
     """
     if not sys.stderr.isatty():
-        yield {"report_seconds": _PLAIN_EVERY_SECONDS, "progress": _print, "observers": ()}
+        yield {"report_seconds": _PLAIN_EVERY_SECONDS, "observers": ()}
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -65,10 +65,6 @@ def training(total: int) -> Iterator[dict[str, Any]]:
                 console.print(line, markup=False)
 
         yield {"report_seconds": _BAR_EVERY_SECONDS, "progress": say, "observers": (show,)}
-
-
-def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _plain(what: str) -> Callable[[int], None]:
