@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import BinaryIO
 
 from albert_core.errors import AlbertError, SaveError
 
-__all__ = ["write_file", "write_folder"]
+__all__ = ["make_folder", "write_file", "write_folder"]
 
 
 def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -37,6 +38,18 @@ def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object]) 
     target = Path(os.path.realpath(path))
     with _os_errors_as_save_error(target):
         _write(target, content if callable(content) else lambda file: file.write(content))
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder where there is none, and see whether it can be written into.
+
+    Raises:
+        SaveError: The system refused, or a file stands in its place.
+    """
+    target = Path(path)
+    with _os_errors_as_save_error(target):
+        target.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=target).close()
 
 
 @contextmanager

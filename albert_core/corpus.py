@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import string
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,7 @@ class Vocabulary:
         mask: Id of [MASK].
         starts_word: Whether each piece begins a word, bool [V].
         ordinary: Ids that stand for text, all but the control tokens.
+        digest: sha256 of the pieces in order; "" where no tokenizer is behind it.
     """
 
     pad: int
@@ -59,6 +61,7 @@ class Vocabulary:
     mask: int
     starts_word: np.ndarray
     ordinary: np.ndarray
+    digest: str = ""
 
     @classmethod
     def of(cls, tokenizer: Any) -> Vocabulary:
@@ -71,6 +74,7 @@ class Vocabulary:
             mask=tokenizer.mask_token_id,
             starts_word=np.array([starts_word(piece) for piece in pieces]),
             ordinary=np.setdiff1d(np.arange(len(pieces)), tokenizer.all_special_ids),
+            digest=hashlib.sha256("\n".join(pieces).encode()).hexdigest(),
         )
 
 

@@ -156,7 +156,9 @@ class _Hub(Source):
         return isinstance(try_to_load_from_cache(self.name, path, **where), str)
 
     def _unreachable(self, filename: str, cause: BaseException | None) -> DownloadError:
-        got = "neither a cached file nor a connection to the hub" + (f": {clip(str(cause))}" if cause else "")
+        got = "neither a folder of this name, a cached file nor a connection to the hub" + (
+            f": {clip(str(cause))}" if cause else ""
+        )
         return DownloadError(self.name, filename, got, self._retry)
 
 

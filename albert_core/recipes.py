@@ -9,6 +9,7 @@ run_pretraining.py; the LAMB paper is https://arxiv.org/abs/1904.00962.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -248,8 +249,9 @@ class PretrainingRecipe:
             value = getattr(self, field.name)
             if not any(_KINDS[kind](value) for kind in str(field.type).split(" | ")):
                 raise ValueError(f"{field.name}: expected {field.type}, got {value!r}")
-        positive = ("batch_size", "max_ngram", "total_steps", "learning_rate", "epsilon", "max_gradient_norm")
-        self._check(positive, "a number above 0", lambda v: v > 0)
+        positive = ("batch_size", "max_ngram", "total_steps", "learning_rate", "epsilon")
+        self._check(positive, "a number above 0", lambda v: 0 < v < math.inf)
+        self._check(("max_gradient_norm",), "a number above 0, or infinity for no limit", lambda v: v > 0)
         self._check(("sequence_length",), "at least 5: [CLS], two texts and two [SEP]", lambda v: v >= 5)
         self._check(("warmup_steps", "weight_decay"), "a number of at least 0", lambda v: v >= 0)
         self._check(("seed",), "a number from 0 to 2**32 - 1", lambda v: 0 <= v < 2**32)

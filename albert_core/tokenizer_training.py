@@ -84,15 +84,15 @@ def train_tokenizer(
     paths = [files] if isinstance(files, str | Path) else list(files)
     _check_arguments(paths, vocab_size, character_coverage)
     preprocess = Preprocessing(do_lower_case, remove_space, keep_accents)
-    model = _train(
-        _Corpus(paths, preprocess, progress),
-        vocab_size=vocab_size,
-        character_coverage=character_coverage,
-        input_sentence_size=max_lines,
-        num_threads=num_threads,
-    )
     options: dict[str, Any] = {**vars(preprocess), "model_max_length": model_max_length}
-    with write_folder(output_dir) as folder:
+    with write_folder(output_dir) as folder:  # which refuses what it cannot write before the work
+        model = _train(
+            _Corpus(paths, preprocess, progress),
+            vocab_size=vocab_size,
+            character_coverage=character_coverage,
+            input_sentence_size=max_lines,
+            num_threads=num_threads,
+        )
         write_file(folder / MODEL_FILE, model)
         AlbertTokenizer(folder / MODEL_FILE, **options).save_pretrained(folder)
     return AlbertTokenizer(Path(output_dir) / MODEL_FILE, **options)

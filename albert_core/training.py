@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from albert_core.atomic import write_file, write_folder
+from albert_core.atomic import make_folder, write_file, write_folder
+from albert_core.config import CONFIG_NAME, AlbertConfig
+from albert_core.errors import CheckpointError
 from albert_core.held_out import evaluate
 from albert_core.loss_scale import LossScale
 from albert_core.packing import real_tokens
@@ -42,6 +44,8 @@ __all__ = ["MOMENTS", "Observer", "Part", "StepMetrics", "Trainer", "evaluate", 
 
 Observer = Callable[[int, Mapping[str, float]], None]
 _MOMENTS, _STATE = "moments.safetensors", "training_state.json"
+_WHAT_IS_COMPUTED = [f.name for f in dataclasses.fields(AlbertConfig) if f.metadata.get("shapes")]
+_WHAT_IS_COMPUTED += ["hidden_act", "layer_norm_eps"]
 
 
 def pretrain(
@@ -134,6 +138,7 @@ class _Run:
     def begin(self, initial: Mapping[str, np.ndarray] | None) -> None:
         """Take the newest checkpoint, or the initial weights where there is none."""
         if self.trainer.writes:
+            make_folder(self.folder)  # where this fails, it is before the first step
             remove_leftovers(self.folder)
         if (folder := newest_checkpoint(self.folder)) is not None:
             self._resume(folder)
@@ -141,6 +146,7 @@ class _Run:
             if initial is None:
                 initial = initial_state(self.model.config, self.model.all_parts(), self.recipe.seed)
             self.model.load_numpy_state(initial)
+        self.state.vocabulary = self.data.vocabulary.digest
         self._observe("", {})
         self.window.restart()
 
@@ -215,10 +221,22 @@ class _Run:
         for path in older:
             shutil.rmtree(path)
 
+    def _check_same(self, folder: Path, state: TrainingState) -> None:
+        """Shared weights have the same shapes at any depth, and ids the same range under any vocabulary."""
+        saved, config = AlbertConfig.from_pretrained(folder), self.model.config
+        for name in _WHAT_IS_COMPUTED:
+            if (was := getattr(saved, name)) != (now := getattr(config, name)):
+                reason = f"expected {now!r}, which the model to be trained has, got {was!r}"
+                raise CheckpointError(folder / CONFIG_NAME, name, reason)
+        now = self.data.vocabulary.digest
+        if state.vocabulary and now and state.vocabulary != now:
+            raise CheckpointError(folder / _STATE, "vocabulary", "expected the tokenizer that the run began with")
+
     def _resume(self, folder: Path) -> None:
+        self.state = state = TrainingState.read(folder / _STATE)
+        self._check_same(folder, state)
         with open_safetensors(folder / "model.safetensors") as weights:
             self.model.load_numpy_state({name: weights.read(name) for name in weights}, folder)
-        self.state = state = TrainingState.read(folder / _STATE)
         scale = None
         if state.loss_scale is not None:
             scale = LossScale(np.float32(state.loss_scale[0]), *(np.int32(count) for count in state.loss_scale[1:]))

@@ -48,6 +48,7 @@ class TrainingState:
         loss_scale: Scale, good steps and steps left out, see `albert_core.loss_scale`; None where
             no step was in float16.
         stopped: Why the last call ended: "finished", "time", or the name of a signal.
+        vocabulary: Digest of the pieces that the ids stand for, see `albert_core.corpus.Vocabulary`.
     """
 
     step: int = 0
@@ -60,6 +61,7 @@ class TrainingState:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     loss_scale: list[float] | None = None
     stopped: str = ""
+    vocabulary: str = ""
 
     @classmethod
     def read(cls, path: Path) -> TrainingState:
@@ -73,7 +75,7 @@ class TrainingState:
             raise NotFound(path, None, "expected the state of a run, there is none")
         known = parse_object(path.read_bytes(), path, "state of a run").get("state")
         fields = {f.name: f for f in dataclasses.fields(cls)}
-        if not isinstance(known, dict) or known.keys() != fields.keys():
+        if not isinstance(known, dict) or not {"step", "epoch", "index"} <= known.keys() <= fields.keys():
             got = ", ".join(known) if isinstance(known, dict) else json.dumps(known)
             raise FormatError(path, "state", f"expected an object of {', '.join(fields)}; got {clip(got)}")
         for name, value in known.items():

@@ -8,10 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Adapter
 
+from albert_core.cli import group, main
+from albert_core.cli.fill_mask import _show as show_fillings
+from albert_core.cli.options import finite
 from albert_core.hub import BUNDLED_MODEL, locate
 
 SENTENCE = "Plants create [MASK] through a process known as photosynthesis."
@@ -88,6 +92,55 @@ def test_errors_are_one_line_and_a_code(args: tuple[str, ...], code: int, messag
     done = albert(*args)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (("fill-mask", "--bogus"), "--bogus"),
+        (("parity", "--lanes", "float65"), "float65"),
+        (("parity", "--head", "Nonsense"), "--head: expected some of AlbertModel"),
+        (("parity", "--text", "nobody reads this"), "expected --model with them"),
+        (
+            ("prepare-data", "x", "--tokenizer", "y", "-o", "z", "--shard-size", "nan"),
+            "--shard-size: expected a number",
+        ),
+    ],
+)
+def test_wrong_usage_is_a_document_too(args: tuple[str, ...], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*args, "--json"])
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["error"] == "usage"
+    assert named in json.loads(shown.out)["message"]
+    assert named in shown.err
+
+
+def test_a_run_that_diverged_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def diverge(*_: Any, **__: Any) -> None:
+        raise FloatingPointError("the loss of step 3 is nan")
+
+    monkeypatch.setattr(group, "main", diverge)
+    with pytest.raises(SystemExit, match="1"):
+        main(["pretrain", "--json"])
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"error": "fault", "message": "the loss of step 3 is nan"}
+    assert shown.err == "albert: the loss of step 3 is nan\n"
+
+
+def test_json_has_no_nan() -> None:
+    assert finite({"a": [float("nan"), 1.0], "b": (float("inf"), "x", None)}) == {
+        "a": [None, 1.0],
+        "b": [None, "x", None],
+    }
+
+
+def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    filling = {"token": 7, "token_str": "[/i]", "score": 0.5}
+    show_fillings("a[/b]", ["the [MASK]"], {"torch": [[filling]]})
+    shown = capsys.readouterr().out
+    assert "model a[/b]" in shown
+    assert "[/i]" in shown
 
 
 @pytest.mark.parametrize(("fault", "code"), [("truncated", 4), ("flipped", 5), ("config", 4)])

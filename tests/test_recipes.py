@@ -168,6 +168,7 @@ def test_predictions_are_rounded_as_google_does(length, expected):
         ("warmup_steps", 1.5),
         ("learning_rate", "1e-3"),
         ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
         ("original", 1),
         ("max_predictions", 2.5),
     ],

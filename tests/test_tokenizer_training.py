@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tokenizer_texts import sentences
 
-from albert_core.errors import FormatError, NotFound, TokenizerError
+from albert_core.errors import FormatError, NotFound, SaveError, TokenizerError
 from albert_core.hub import BUNDLED_MODEL
 from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer
 from albert_core.tokenizer_training import train_tokenizer
@@ -68,6 +68,12 @@ def albert(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "albert_core", *args]
     return subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=120)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(text_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("a file")
+    with pytest.raises(SaveError, match="x: expected a folder or nothing, got a file"):
+        train_tokenizer(text_file, tmp_path / "x", vocab_size=40, progress=lambda _: pytest.fail("the text was read"))
 
 
 def test_tokenize_shows_pieces_ids_and_offsets() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -19,7 +20,7 @@ from albert_core import reference
 from albert_core.backends import BACKENDS
 from albert_core.config import AlbertConfig
 from albert_core.corpus import TokenizedCorpus, Vocabulary
-from albert_core.errors import FormatError, MissingKeys, NotFound, ShapeMismatch
+from albert_core.errors import CheckpointError, FormatError, MissingKeys, NotFound, SaveError, ShapeMismatch
 from albert_core.heads import HEADS
 from albert_core.loss_scale import GROWTH_INTERVAL, LossScale, next_loss_scale
 from albert_core.parameters import initial_state
@@ -300,6 +301,44 @@ def test_a_run_goes_on_with_larger_batches(tmp_path: Path) -> None:
     assert state.index > batches
     state, _ = train("torch", tmp_path, RECIPE.replace(batch_size=16, total_steps=state.step + 1))
     assert (state.epoch, state.index) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"num_hidden_layers": 3}, "num_hidden_layers.*expected 3.*got 2"),
+        ({"num_attention_heads": 4}, "num_attention_heads.*expected 4.*got 2"),
+        ({"hidden_act": "relu"}, "hidden_act.*expected 'relu'.*got 'gelu_new'"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another_model(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    train("torch", tmp_path, RECIPE.replace(total_steps=2))
+    other = trainer("torch", CONFIG.replace(**changes), device="cpu")
+    with pytest.raises(CheckpointError, match=named):
+        pretrain(other, data_of(RECIPE), tmp_path)
+    pretrain(
+        trainer("torch", CONFIG.replace(hidden_dropout_prob=0.2), RECIPE.replace(total_steps=3)),
+        data_of(RECIPE),
+        tmp_path,
+    )
+
+
+def test_a_run_does_not_go_on_with_another_vocabulary(tmp_path: Path) -> None:
+    recipe = RECIPE.replace(total_steps=2)
+    for digest in ("one", "other"):
+        data = data_of(recipe)
+        data.vocabulary = dataclasses.replace(data.vocabulary, digest=digest)
+        if digest == "one":
+            pretrain(trainer("torch", recipe=recipe), data, tmp_path)
+        else:
+            with pytest.raises(CheckpointError, match=r"vocabulary.*expected the tokenizer that the run began with"):
+                pretrain(trainer("torch", recipe=recipe), data, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(SaveError, match="run: could not be written: File exists"):
+        train("torch", tmp_path / "run", observers=[lambda step, numbers: pytest.fail("a step was taken")])
 
 
 def _cut(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -60,6 +61,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         group.main(args, prog_name="albert", standalone_mode=False)
     except click.ClickException as error:
+        if "--json" in args:
+            _print_json({"error": "usage", "message": error.format_message()})
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
@@ -68,7 +71,7 @@ def main(args: list[str] | None = None) -> None:
     except AlbertError as error:
         _report(error, error.as_dict(), "--json" in args)
         sys.exit(exit_code_of(error))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         _report(
             error,
             {"error": "usage" if isinstance(error, ValueError) else "fault", "message": str(error)},
@@ -79,5 +82,10 @@ def main(args: list[str] | None = None) -> None:
 
 def _report(error: Exception, facts: dict, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts, default=str, sort_keys=True))
+        _print_json(facts)
     click.echo(f"albert: {error}", err=True)
+
+
+def _print_json(facts: dict) -> None:
+    with contextlib.suppress(OSError):  # standard output may be what failed
+        click.echo(json.dumps(facts, default=str, sort_keys=True))

@@ -68,6 +68,7 @@ def _counts(report: Report) -> dict[str, int]:
 def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False, width=WIDE)
     table = Table(
@@ -75,7 +76,8 @@ def _show(report: Report) -> None:
     )
     for line in report.lines:
         shape = "x".join(map(str, line.shape))
-        table.add_row(line.source, line.action, line.target, line.dtype, shape, f"{line.nbytes:,}", line.rule)
+        cells = (line.source, line.action, line.target, line.dtype, shape, f"{line.nbytes:,}", line.rule)
+        table.add_row(*map(Text, cells))
     console.print(table)
     counts = ", ".join(f"{count} {action}" for action, count in _counts(report).items())
     dtypes = ", ".join(report.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from albert_core.cli.options import device_of, fill_mask_options, load_quietly, model_options, read_texts
+from albert_core.cli.options import device_of, fill_mask_options, finite, load_quietly, model_options, read_texts
 
 __all__ = ["command", "fill_mask"]
 
@@ -58,7 +58,7 @@ def fill_mask(
         task = pipeline("fill-mask", model, backend=each, device=device_of(device), dtype=dtype)
         results[task.model.framework], name = list(task(iter(texts), top_k=top_k, targets=words)), task.name
     if as_json:
-        click.echo(json.dumps(_document(name, texts, results), ensure_ascii=False))
+        click.echo(json.dumps(finite(_document(name, texts, results)), ensure_ascii=False))
     else:
         _show(name, texts, results)
 
@@ -99,19 +99,21 @@ def _document(name: str, texts: list[str], results: dict[str, list[Any]]) -> dic
 def _show(name: str, texts: list[str], results: dict[str, list[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(soft_wrap=True)
     for i, text in enumerate(texts):
         masks = {backend: _masks(result[i]) for backend, result in results.items()}
         for mask in range(len(next(iter(masks.values())))):
             console.print(text, markup=False, highlight=False)
-            table = Table(caption=f"model {name}", caption_justify="left")
+            table = Table(caption=Text(f"model {name}"), caption_justify="left")
             table.add_column("filling")
             for backend in masks:
                 table.add_column(backend, justify="right")
             columns = [candidates[mask] for candidates in masks.values()]
             for row, first in enumerate(columns[0]):
-                table.add_row(first["token_str"], *(_cell(column, row, first["token"]) for column in columns))
+                cells = (first["token_str"], *(_cell(column, row, first["token"]) for column in columns))
+                table.add_row(*map(Text, cells))
             console.print(table)
     difference = _largest_difference(results)
     if difference is not None:

@@ -45,6 +45,7 @@ def command(path: Path, head: str, config: str | None, as_json: bool) -> None:
 def _show(found: Inspected) -> None:
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False, width=WIDE)
     columns = ("tensor", "dtype", "shape", "bytes", "sha256", "not finite", "here")
@@ -52,10 +53,10 @@ def _show(found: Inspected) -> None:
     for facts in found.tensors:
         shape, bad = "x".join(map(str, facts.shape)), str(facts.non_finite or "")
         cells = (facts.name, facts.dtype, shape, f"{facts.nbytes:,}", facts.sha256[:_DIGITS], bad, facts.becomes)
-        table.add_row(*cells)
+        table.add_row(*map(Text, cells))
     console.print(table)
-    total = sum(facts.nbytes for facts in found.tensors)
-    console.print(f"{found.path}: {found.format}, {found.integrity}, {len(found.tensors)} tensors, {total:,} bytes")
+    total = f"{len(found.tensors)} tensors, {sum(facts.nbytes for facts in found.tensors):,} bytes"
+    console.print(f"{found.path}: {found.format}, {found.integrity}, {total}", markup=False)
     if found.head:
         console.print(f"head: {found.head}")
     if found.config is not None:

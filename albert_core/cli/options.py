@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import click
 
 from albert_core.backends import BACKENDS, load
 
-__all__ = ["WIDE", "device_of", "fill_mask_options", "load_quietly", "model_options", "read_texts"]
+__all__ = ["WIDE", "device_of", "fill_mask_options", "finite", "load_quietly", "model_options", "read_texts"]
 
 WIDE = 1000  # columns of a table of tensors, whose names are of no use when they are folded
 
@@ -50,6 +51,15 @@ def fill_mask_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def device_of(device: str | None) -> str | int | None:
     """A device as models take it: "0" is the number 0."""
     return int(device) if device is not None and device.isdigit() else device
+
+
+def finite(value: Any) -> Any:
+    """A document as JSON can say it, which knows no NaN and no infinity: those are null."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_quietly(backend: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -59,6 +60,8 @@ def command(
     """
     from albert_core.token_shards import prepare
 
+    if not math.isfinite(shard_size):
+        raise click.UsageError(f"--shard-size: expected a number of MiB, got {shard_size}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with counter("shards done") as done:
         summary = prepare(

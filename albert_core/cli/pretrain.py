@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from albert_core.backends import BACKENDS, installed, load
-from albert_core.cli.options import device_of, load_quietly
+from albert_core.cli.options import device_of, finite, load_quietly
 from albert_core.cli.progress import training
 from albert_core.errors import FormatError, NotFound
 from albert_core.tensorboard import TensorBoard
@@ -60,7 +60,7 @@ def command(files: tuple[Path, ...], **options: Any) -> None:
     summary = pretrain_files(list(files), **{k: v for k, v in options.items() if k != "as_json"})
     if summary.pop("writes"):
         text = f"{summary['model']}: step {summary['step']}, {summary['tokens'] / 1e6:.2f} M tokens"
-        click.echo(json.dumps(summary) if options["as_json"] else text)
+        click.echo(json.dumps(finite(summary)) if options["as_json"] else text)
     if summary["stopped"] in ("SIGTERM", "SIGINT"):
         sys.exit(128 + signal.Signals[summary["stopped"]])
 

@@ -41,7 +41,7 @@ def training(total: int) -> Iterator[dict[str, Any]]:
         total: Steps of the whole run.
 
     Yields:
-        Keywords: report_seconds, progress, and observers.
+        Keywords: report_seconds and observers, and progress where it is not the lines.
     """
     if not sys.stderr.isatty():
         yield {"report_seconds": _PLAIN_EVERY_SECONDS, "observers": ()}
