@@ -99,7 +99,7 @@ def test_errors_are_one_line_and_a_code(args: tuple[str, ...], code: int, messag
     [
         (("fill-mask", "--bogus"), "--bogus"),
         (("parity", "--lanes", "float65"), "float65"),
-        (("parity", "--head", "Nonsense"), "--head: expected some of AlbertModel"),
+        (("parity", "--head", "Nonsense"), "--head: expected one of AlbertModel"),
         (("parity", "--text", "nobody reads this"), "expected --model with them"),
         (
             ("prepare-data", "x", "--tokenizer", "y", "-o", "z", "--shard-size", "nan"),

@@ -58,8 +58,8 @@ def command(
     from albert_core.heads import HEADS
     from albert_core.parity import LANES
 
-    if head is not None:
-        _chosen("--head", [head], tuple(HEADS))
+    if head is not None and head not in HEADS:
+        raise click.UsageError(f"--head: expected one of {', '.join(HEADS)}, got {head!r}")
     if model is None and (texts or file):
         raise click.UsageError("--text and --file: expected --model with them, which reads texts")
     names = _chosen("--backends", backends.split(",") if backends else installed(), tuple(BACKENDS))
@@ -104,7 +104,7 @@ def _checkpoint(
     from albert_core.tokenizer import AutoTokenizer
 
     config = AlbertConfig.from_pretrained(model)
-    own = [name for name in config.extra.get("architectures") or () if name in HEADS]
+    own = [str(name) for name in config.extra.get("architectures") or () if name in HEADS]
     head = head or (own[0] if own else "AlbertModel")
     cls = getattr(load(backend), BACKENDS[backend].prefix + head)
     with precision(backend, "float64"):  # whatever dtype the checkpoint has
