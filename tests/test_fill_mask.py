@@ -111,6 +111,20 @@ def test_the_tokenizer_gets_more_arguments(task: FillMaskPipeline) -> None:
     assert len(task.tokenizer(best["sequence"])["input_ids"]) <= 16
 
 
+@pytest.mark.parametrize(
+    "more", [{"padding": "max_length", "max_length": 40}, {"padding": True, "pad_to_multiple_of": 64}]
+)
+def test_padding_changes_no_answer(task: FillMaskPipeline, more: dict[str, Any]) -> None:
+    assert task(SENTENCE, tokenizer_kwargs=more) == task(SENTENCE)
+
+
+def test_segments_of_a_pair_reach_the_model(task: FillMaskPipeline) -> None:
+    found = task(SENTENCE, tokenizer_kwargs={"text_pair": "They need light."}, top_k=2)
+    scores = {c["token_str"]: round(c["score"], 5) for c in found}
+    assert scores == {"plants": 0.05349, "changes": 0.05258}  # transformers 4.57.6
+    assert found[0]["sequence"].endswith("photosynthesis. they need light.")
+
+
 def test_targets(task: FillMaskPipeline) -> None:
     everything = {c["token"]: c["score"] for c in task(SENTENCE, top_k=task.model.config.vocab_size)}
     found = task(SENTENCE, targets=["food", "energy", "food"])

@@ -11,6 +11,7 @@ import numpy as np
 
 __all__ = ["FillMaskPipeline"]
 
+Row = dict[str, list[int]]  # a text as the model takes it, by input
 Fillings = list[Any]  # of one text: candidates, or one list of candidates for each of several masks
 
 
@@ -86,29 +87,32 @@ class FillMaskPipeline:
     ) -> Iterator[Fillings]:
         texts = iter(texts)
         while batch := [self._encode(text, more) for text in itertools.islice(texts, size)]:
-            for ids, probabilities in zip(batch, self._probabilities(batch), strict=True):
-                yield self._fillings(ids, probabilities, top_k, allowed)
+            for row, probabilities in zip(batch, self._probabilities(batch), strict=True):
+                yield self._fillings(row["input_ids"], probabilities, top_k, allowed)
 
-    def _encode(self, text: str, more: Mapping[str, Any]) -> list[int]:
-        ids = self.tokenizer(text, **more)["input_ids"]
+    def _encode(self, text: str, more: Mapping[str, Any]) -> Row:
+        """Ids and segments of a text; padding, which is always on the right, is left to the batch."""
+        encoding = self.tokenizer(text, **more)
+        length = sum(encoding.get("attention_mask", ())) or None  # without a mask the model sees everything
+        row = {name: encoding[name][:length] for name in ("input_ids", "token_type_ids") if name in encoding}
+        ids = row["input_ids"]
         if self.tokenizer.mask_token_id not in ids:
             raise ValueError(f"inputs: expected a text with {self.tokenizer.mask_token}, got {text!r}")
         longest = self.model.config.max_position_embeddings
         if len(ids) > longest:
             raise ValueError(f"inputs: expected at most {longest} pieces, got {len(ids)}: {text[:60]!r}...")
-        return ids
+        return row
 
     def _masked(self, ids: list[int]) -> list[int]:
         return [place for place, i in enumerate(ids) if i == self.tokenizer.mask_token_id]
 
-    def _probabilities(self, batch: list[list[int]]) -> Iterator[np.ndarray]:
+    def _probabilities(self, batch: list[Row]) -> Iterator[np.ndarray]:
         """For each text the probabilities at its masks, [masks, V]."""
-        padded = self.tokenizer.pad({"input_ids": batch}, padding=True, return_tensors="np")
-        places = [self._masked(ids) for ids in batch]
+        inputs = self.tokenizer.pad(batch, return_tensors="np")
+        places = [self._masked(row["input_ids"]) for row in batch]
         positions = np.zeros((len(batch), max(map(len, places))), dtype=np.int64)  # [B, P]
         for row, found in enumerate(places):
             positions[row, : len(found)] = found
-        inputs = {name: padded[name] for name in ("input_ids", "attention_mask")}
         logits = self.model.run_numpy(**inputs, masked_positions=positions).logits  # [B, P, V]
         for row, found in enumerate(places):
             yield _softmax(logits[row, : len(found)])
