@@ -23,7 +23,7 @@ SENTENCE = "Plants create [MASK] through a process known as photosynthesis."
 class ReferenceModel:
     """A masked LM without a framework, in float64."""
 
-    framework, head_name = "numpy", "AlbertForMaskedLM"
+    framework, head_name, compiles_shapes = "numpy", "AlbertForMaskedLM", False
 
     def __init__(self, config: AlbertConfig, state: dict[str, np.ndarray]) -> None:
         self.config, self.state, self.calls = config, state, []
@@ -58,6 +58,23 @@ def test_only_the_masked_positions_are_computed(task: FillMaskPipeline) -> None:
     task.model.calls.clear()
     task("The [MASK] and the [MASK].")
     assert task.model.calls[0]["masked_positions"] == (1, 2)
+
+
+def test_a_model_that_compiles_gets_few_shapes(task: FillMaskPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["The [MASK] of a cell is [MASK] or [MASK]." + " It is." * n for n in range(3)]
+    expected = task(texts)
+    monkeypatch.setattr(task.model, "compiles_shapes", True)
+    monkeypatch.setattr(task.model, "calls", [])
+    for got, want in zip(task(texts, batch_size=4), expected, strict=True):
+        for mine, theirs in zip(got, want, strict=True):
+            assert [c["token"] for c in mine] == [c["token"] for c in theirs]
+            assert np.allclose([c["score"] for c in mine], [c["score"] for c in theirs], rtol=1e-12)
+    task(texts, batch_size=3)
+    shapes = [(call["input_ids"], call["masked_positions"]) for call in task.model.calls]
+    assert shapes == [((4, 32), (4, 4)), ((3, 32), (3, 4))]  # never more rows than were asked for
+    monkeypatch.setattr(task.model, "config", task.model.config.replace(max_position_embeddings=30))
+    task(texts[2])
+    assert task.model.calls[-1]["input_ids"] == (1, 30)  # nor more places than the model has
 
 
 def test_several_masks_and_several_texts(task: FillMaskPipeline) -> None:

@@ -87,7 +87,7 @@ class FillMaskPipeline:
     ) -> Iterator[Fillings]:
         texts = iter(texts)
         while batch := [self._encode(text, more) for text in itertools.islice(texts, size)]:
-            for row, probabilities in zip(batch, self._probabilities(batch), strict=True):
+            for row, probabilities in zip(batch, self._probabilities(batch, size), strict=True):
                 yield self._fillings(row["input_ids"], probabilities, top_k, allowed)
 
     def _encode(self, text: str, more: Mapping[str, Any]) -> Row:
@@ -106,11 +106,17 @@ class FillMaskPipeline:
     def _masked(self, ids: list[int]) -> list[int]:
         return [place for place, i in enumerate(ids) if i == self.tokenizer.mask_token_id]
 
-    def _probabilities(self, batch: list[Row]) -> Iterator[np.ndarray]:
-        """For each text the probabilities at its masks, [masks, V]."""
-        inputs = self.tokenizer.pad(batch, return_tensors="np")
+    def _probabilities(self, batch: list[Row], size: int) -> Iterator[np.ndarray]:
+        """For each text the probabilities at its masks, [masks, V]; a model that compiles gets few shapes."""
         places = [self._masked(row["input_ids"]) for row in batch]
-        positions = np.zeros((len(batch), max(map(len, places))), dtype=np.int64)  # [B, P]
+        rows, masks = len(batch), max(map(len, places))
+        length = max(len(row["input_ids"]) for row in batch)
+        if self.model.compiles_shapes:
+            rows, masks = min(_power_of_two(rows), size), _power_of_two(masks)
+            length = min(length + -length % 16, self.model.config.max_position_embeddings)
+        batch = [*batch, *[batch[-1]] * (rows - len(batch))]
+        inputs = self.tokenizer.pad(batch, "max_length", length, return_tensors="np")
+        positions = np.zeros((rows, masks), dtype=np.int64)  # [B, P]
         for row, found in enumerate(places):
             positions[row, : len(found)] = found
         logits = self.model.run_numpy(**inputs, masked_positions=positions).logits  # [B, P, V]
@@ -149,6 +155,11 @@ class FillMaskPipeline:
         """One candidate; with several masks the sequence shows the others unfilled."""
         sequence = self.tokenizer.decode([*ids[:place], token, *ids[place + 1 :]], skip_special_tokens=alone)
         return {"score": score, "token": token, "token_str": self.tokenizer.decode([token]), "sequence": sequence}
+
+
+def _power_of_two(number: int) -> int:
+    """The smallest that is not below it."""
+    return 1 << (number - 1).bit_length()
 
 
 def _count(name: str, value: Any) -> int:
