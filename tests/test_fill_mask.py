@@ -113,11 +113,11 @@ def test_what_a_call_does_not_say_stands_where_the_task_was_made(task: FillMaskP
         "fill-mask", task.model, tokenizer=task.tokenizer, top_k=2, targets=["food", "energy"], batch_size=1
     )
     assert made(SENTENCE) == task(SENTENCE, top_k=2, targets=["food", "energy"])
-    assert made(SENTENCE, top_k=1, targets="water") == task(SENTENCE, top_k=1, targets="water")
+    assert made(SENTENCE, top_k=np.int64(1), targets="water") == task(SENTENCE, top_k=1, targets="water")
     task.model.calls.clear()
     made([SENTENCE, SENTENCE])
     assert [call["input_ids"][0] for call in task.model.calls] == [1, 1]
-    with pytest.raises(ValueError, match="top_k: expected an int of at least 1, got 0"):
+    with pytest.raises(ValueError, match="top_k: expected a whole number, at least 1, got 0"):
         pipeline("fill-mask", task.model, tokenizer=task.tokenizer, top_k=0)
     with pytest.raises(TypeError, match="fill-mask has no option 'num_beams'; expected one of batch_size, cache_dir"):
         pipeline("fill-mask", task.model, tokenizer=task.tokenizer, num_beams=4)
@@ -155,8 +155,8 @@ def test_targets(task: FillMaskPipeline) -> None:
     ("text", "options", "message"),
     [
         ("no mask", {}, r"with \[MASK\], got 'no mask'"),
-        (SENTENCE, {"top_k": 0}, "top_k: expected an int of at least 1, got 0"),
-        (SENTENCE, {"batch_size": True}, "batch_size: expected an int of at least 1, got True"),
+        (SENTENCE, {"top_k": 0}, "top_k: expected a whole number, at least 1, got 0"),
+        (SENTENCE, {"batch_size": True}, "batch_size: expected a whole number, at least 1, got True"),
         (SENTENCE, {"targets": []}, "targets: expected at least one word"),
         ("word " * 600 + "[MASK]", {}, "expected at most [0-9]+ pieces"),
     ],

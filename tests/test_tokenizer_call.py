@@ -209,6 +209,15 @@ def test_padding(tokenizer: Any, arguments: dict, length: int) -> None:
     assert [sum(row) for row in batch.attention_mask] == [min(8, length), 4, 2]
 
 
+def test_counts_may_be_those_of_numpy(cls: Any, folder: Path) -> None:
+    given = {"max_length": 20, "stride": 6, "pad_to_multiple_of": 4}
+    how = {"truncation": True, "padding": True, "return_overflowing_tokens": True}
+    tokenizer = cls(folder / "spiece.model", model_max_length=np.int64(24))
+    as_numpy = {name: np.int64(value) for name, value in given.items()}
+    assert tokenizer(LONG, **how, **as_numpy) == tokenizer(LONG, **how, **given)
+    assert tokenizer.model_max_length == 24
+
+
 def test_pad_takes_rows_and_batches(tokenizer: Any) -> None:
     rows = [tokenizer("in 1990,"), tokenizer("said it", return_attention_mask=False)]
     expected = tokenizer(["in 1990,", "said it"], padding=True)

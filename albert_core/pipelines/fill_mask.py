@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from albert_core.input_checks import count
+
 __all__ = ["FillMaskPipeline"]
 
 Row = dict[str, list[int]]  # a text as the model takes it, by input
@@ -42,7 +44,7 @@ class FillMaskPipeline:
         batch_size: int = 32,
     ) -> None:
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.top_k, self.batch_size = _count("top_k", top_k), _count("batch_size", batch_size)
+        self.top_k, self.batch_size = count("top_k", top_k, 1), count("batch_size", batch_size, 1)
         self._targets = None if targets is None else self._target_ids(targets)
 
     def __call__(
@@ -72,8 +74,8 @@ class FillMaskPipeline:
         Raises:
             ValueError: A text without a mask or too long for the model, or a count below 1.
         """
-        top_k = self.top_k if top_k is None else _count("top_k", top_k)
-        size = self.batch_size if batch_size is None else _count("batch_size", batch_size)
+        top_k = self.top_k if top_k is None else count("top_k", top_k, 1)
+        size = self.batch_size if batch_size is None else count("batch_size", batch_size, 1)
         allowed = self._targets if targets is None else self._target_ids(targets)
         texts = [inputs] if isinstance(inputs, str) else inputs
         results = self._results(texts, top_k, allowed, size, tokenizer_kwargs or {})
@@ -160,12 +162,6 @@ class FillMaskPipeline:
 def _power_of_two(number: int) -> int:
     """The smallest that is not below it."""
     return 1 << (number - 1).bit_length()
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected an int of at least 1, got {value!r}")
-    return value
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
