@@ -151,6 +151,25 @@ def test_targets(task: FillMaskPipeline) -> None:
         assert len(task(SENTENCE, targets="photosynthesisable")) == 1
 
 
+def test_a_target_may_be_a_piece_that_goes_on_with_a_word(task: FillMaskPipeline) -> None:
+    found = task(SENTENCE, targets=["s", "ing", "", "ed"])
+    scores = {c["token_str"]: round(c["score"], 5) for c in found}
+    assert scores == {"s": 0.0210, "ing": 0.00461, "ed": 0.0041}  # transformers 4.57.6
+
+
+def test_tokens_and_rows_of_a_vocabulary_that_the_other_has_not(
+    task: FillMaskPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_MODEL)
+    size = task.model.config.vocab_size
+    tokenizer.add_tokens(["photon"])
+    monkeypatch.setattr(task, "tokenizer", tokenizer)
+    with pytest.raises(ValueError, match=f"below the model's vocab_size, {size}, got {size} for 'photon'"):
+        task(SENTENCE, targets=["photon"])
+    monkeypatch.setattr(type(tokenizer), "__len__", lambda self: 1000)
+    assert sorted(c["token"] for c in task("The [MASK].", top_k=size)) == list(range(1000))
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -158,6 +177,7 @@ def test_targets(task: FillMaskPipeline) -> None:
         (SENTENCE, {"top_k": 0}, "top_k: expected a whole number, at least 1, got 0"),
         (SENTENCE, {"batch_size": True}, "batch_size: expected a whole number, at least 1, got True"),
         (SENTENCE, {"targets": []}, "targets: expected at least one word"),
+        (SENTENCE, {"targets": ["", " "]}, r"targets: expected at least one word, got \['', ' '\]"),
         ("word " * 600 + "[MASK]", {}, "expected at most [0-9]+ pieces"),
     ],
 )

@@ -61,7 +61,7 @@ class FillMaskPipeline:
         Args:
             inputs: A text, several, or an iterator over texts.
             top_k: How many pieces per mask; fewer where the vocabulary or the targets are smaller.
-            targets: Rank these words only, each by its first piece.
+            targets: Rank these words only, each by its first piece; "ing" names the piece where it is no word.
             batch_size: How many texts the model gets at once.
             tokenizer_kwargs: More arguments for the tokenizer, for example `{"truncation": True}`.
 
@@ -126,25 +126,33 @@ class FillMaskPipeline:
             yield _softmax(logits[row, : len(found)])
 
     def _target_ids(self, targets: str | Sequence[str]) -> np.ndarray:
-        """The id of each target's first piece, without repeats."""
+        """The id of each target, without repeats; targets without a piece are left out, as in transformers."""
         targets = [targets] if isinstance(targets, str) else targets
-        if not targets:
-            raise ValueError("targets: expected at least one word, got none")
-        found = []
-        for target in targets:
-            pieces = self.tokenizer.tokenize(target)
-            if not pieces:
-                raise ValueError(f"targets: expected words of the vocabulary, got {target!r}")
-            if len(pieces) > 1:
-                warnings.warn(
-                    f"target {target!r} is {len(pieces)} pieces; ranked by its first, {pieces[0]!r}", stacklevel=3
-                )
-            found.append(self.tokenizer.convert_tokens_to_ids(pieces[0]))
-        return np.array(list(dict.fromkeys(found)))
+        found = dict.fromkeys(self._target_id(target, pieces) for target in targets if (pieces := self._pieces(target)))
+        if not found:
+            raise ValueError(f"targets: expected at least one word, got {list(targets)}")
+        return np.array(list(found))
+
+    def _pieces(self, target: str) -> list[str]:
+        """A word's pieces; one piece where the target names one that goes on with a word, as "ing" does."""
+        pieces = self.tokenizer.tokenize(target)
+        named = self.tokenizer.convert_tokens_to_ids(target) != self.tokenizer.unk_token_id
+        return [target] if len(pieces) > 1 and named else pieces
+
+    def _target_id(self, target: str, pieces: list[str]) -> int:
+        if len(pieces) > 1:
+            warnings.warn(
+                f"target {target!r} is {len(pieces)} pieces; ranked by its first, {pieces[0]!r}", stacklevel=5
+            )
+        number = self.tokenizer.convert_tokens_to_ids(pieces[0])
+        if number >= (size := self.model.config.vocab_size):
+            raise ValueError(f"targets: expected ids below the model's vocab_size, {size}, got {number} for {target!r}")
+        return number
 
     def _fillings(self, ids: list[int], probabilities: np.ndarray, top_k: int, allowed: np.ndarray | None) -> Fillings:
         places = self._masked(ids)
-        choices = np.arange(probabilities.shape[1]) if allowed is None else allowed
+        known = min(probabilities.shape[1], len(self.tokenizer))  # a model may have rows that no token stands for
+        choices = np.arange(known) if allowed is None else allowed
         filled = []
         for place, row in zip(places, probabilities, strict=True):
             best = choices[np.argsort(-row[choices], kind="stable")[:top_k]]
