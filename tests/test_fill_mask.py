@@ -186,6 +186,53 @@ def test_bad_input(task: FillMaskPipeline, text: str, options: dict[str, Any], m
         task(text, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float16"}, "dtype: expected none beside a model object, got 'float16'"),
+        ({"device_map": "cpu"}, "device_map: expected none beside a model object, got 'cpu'"),
+        ({"attn_implementation": "eager"}, "attn_implementation: expected none beside a model object, got 'eager'"),
+        ({"model_kwargs": {"add_pooling_layer": False}}, "add_pooling_layer: expected none beside a model object"),
+        ({"framework": "pt"}, "model: expected one of the backend 'torch', got ReferenceModel"),
+        ({"backend": "flax"}, "model: expected one of the backend 'flax', got ReferenceModel"),
+    ],
+)
+def test_a_model_object_takes_no_options_of_loading(
+    task: FillMaskPipeline, options: dict[str, Any], message: str
+) -> None:
+    assert pipeline("fill-mask", task.model, tokenizer=task.tokenizer, dtype="auto").model is task.model
+    with pytest.raises(ValueError, match=message):
+        pipeline("fill-mask", task.model, tokenizer=task.tokenizer, **options)
+
+
+def test_a_model_object_of_each_backend(backend: Adapter, task: FillMaskPipeline) -> None:
+    small = {"embedding_size": 4, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AlbertConfig(vocab_size=task.model.config.vocab_size, intermediate_size=8, **small)
+    model = backend.model(task.head, config, "float32")
+    made = backend.package.pipeline(
+        "fill-mask", model, tokenizer=task.tokenizer, device="cpu", backend=backend.name, trust_remote_code=False
+    )
+    assert "cpu" in str(made.device).lower()
+    assert made.framework == {"torch": "pt"}.get(backend.name, backend.name)
+    assert "float32" in str(made.torch_dtype)
+    assert len(made(SENTENCE, num_workers=0)) == 5
+    with pytest.raises(ValueError, match=r"backend: expected .*, that of the package, got 'theano'"):
+        backend.package.pipeline("fill-mask", model, backend="theano")
+    other = backend.model("AlbertForPreTraining", config, "float32")
+    with pytest.raises(ValueError, match="expected the head AlbertForMaskedLM for fill-mask, got AlbertForPreTraining"):
+        backend.package.pipeline("fill-mask", other, tokenizer=task.tokenizer)
+
+
+def test_ordinary_arguments_of_transformers(task: FillMaskPipeline) -> None:
+    how = {"model_kwargs": {"torch_dtype": "float64", "use_safetensors": True}, "config": task.model.config}
+    more = {"use_fast": False, "tokenizer_kwargs": {"text_pair": "They need light."}, "num_workers": 0}
+    made = pipeline("fill-mask", BUNDLED_MODEL, backend="torch", **how, **more)
+    assert "float64" in str(made.dtype)
+    assert made.tokenizer.slow
+    expected = task(SENTENCE, tokenizer_kwargs=more["tokenizer_kwargs"])
+    assert [c["sequence"] for c in made(SENTENCE)] == [c["sequence"] for c in expected]
+
+
 def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="task: expected one of fill-mask, got 'translate'"):
         pipeline("translate")

@@ -24,14 +24,18 @@ class FillMaskPipeline:
         model: A masked-LM model of any backend.
         tokenizer: Its tokenizer.
         name: What results call the model.
-        top_k: How many pieces per mask, where a call says nothing else; the same holds for the next two.
+        top_k: How many pieces per mask, where a call says nothing else; the same holds for the others.
         targets: Rank these words only; all pieces when None.
         batch_size: How many texts the model gets at once.
+        tokenizer_kwargs: More arguments for the tokenizer, for example `{"truncation": True}`.
+
+    Raises:
+        ValueError: The model has another head, or an argument is none that a call could have.
     """
 
     head = "AlbertForMaskedLM"
     task = "fill-mask"
-    options: ClassVar[frozenset[str]] = frozenset(("top_k", "targets", "batch_size"))
+    options: ClassVar[frozenset[str]] = frozenset(("top_k", "targets", "batch_size", "tokenizer_kwargs"))
 
     def __init__(
         self,
@@ -42,10 +46,31 @@ class FillMaskPipeline:
         top_k: int = 5,
         targets: str | Sequence[str] | None = None,
         batch_size: int = 32,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        if (found := getattr(model, "head_name", type(model).__name__)) != self.head:
+            raise ValueError(f"model: expected the head {self.head} for {self.task}, got {found}")
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.top_k, self.batch_size = count("top_k", top_k, 1), count("batch_size", batch_size, 1)
+        self.tokenizer_kwargs = dict(tokenizer_kwargs or {})
         self._targets = None if targets is None else self._target_ids(targets)
+
+    @property
+    def device(self) -> Any:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def framework(self) -> str:
+        """The backend, as transformers names it."""
+        return "pt" if self.model.framework == "torch" else self.model.framework
+
+    @property
+    def dtype(self) -> Any:
+        """What the model computes in; also under its older name `torch_dtype`."""
+        return self.model.dtype
+
+    torch_dtype = dtype
 
     def __call__(
         self,
@@ -55,6 +80,7 @@ class FillMaskPipeline:
         *,
         batch_size: int | None = None,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
+        num_workers: int | None = None,
     ) -> Fillings | Iterator[Fillings]:
         """Fill every mask.
 
@@ -63,7 +89,8 @@ class FillMaskPipeline:
             top_k: How many pieces per mask; fewer where the vocabulary or the targets are smaller.
             targets: Rank these words only, each by its first piece; "ing" names the piece where it is no word.
             batch_size: How many texts the model gets at once.
-            tokenizer_kwargs: More arguments for the tokenizer, for example `{"truncation": True}`.
+            tokenizer_kwargs: More arguments for the tokenizer.
+            num_workers: Accepted; there is nothing for workers to do.
 
         Returns:
             For one text with one mask a list of {"score", "token", "token_str", "sequence"}, best first; a list of
@@ -78,7 +105,7 @@ class FillMaskPipeline:
         size = self.batch_size if batch_size is None else count("batch_size", batch_size, 1)
         allowed = self._targets if targets is None else self._target_ids(targets)
         texts = [inputs] if isinstance(inputs, str) else inputs
-        results = self._results(texts, top_k, allowed, size, tokenizer_kwargs or {})
+        results = self._results(texts, top_k, allowed, size, {**self.tokenizer_kwargs, **(tokenizer_kwargs or {})})
         if isinstance(inputs, Iterator):
             return results
         found = list(results)
