@@ -144,6 +144,7 @@ def test_truncation_from_the_left_and_by_max_length_alone(cls: Any, folder: Path
     assert left.encode("in 1990, it was said", truncation=True) == [2, *ids[-4:]]
     assert left.encode("in 1990, it was said", max_length=6) == [2, *ids[-5:]]
     assert left.encode("in 1990, it was said") == ids
+    assert left.encode("in 1990, it was said", max_length=6, padding="do_not_pad") == ids  # as in transformers
     assert [left.max_len_single_sentence, left.max_len_sentences_pair] == [3, 2]
 
 

@@ -96,7 +96,7 @@ class Rows(Padding):
         padding = strategy("padding", options.padding, PADDING)
         truncation = options.truncation
         if truncation is None:
-            truncation = options.max_length is not None and padding == "do_not_pad"
+            truncation = options.max_length is not None and options.padding is False
         cut = strategy("truncation", truncation, TRUNCATION)
         length, multiple = options.max_length, options.pad_to_multiple_of
         if "do_not_truncate" != cut and "do_not_pad" != padding and length and multiple and length % multiple:
