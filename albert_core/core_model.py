@@ -28,6 +28,7 @@ class CoreModel(Head):
 
     framework: ClassVar[str]
     base_model_prefix: ClassVar[str] = PREFIX.rstrip(".")
+    compiles_shapes: ClassVar[bool] = False  # a backend says whether every new shape costs it a compilation
     config: AlbertConfig
 
     # -- the hooks -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,22 @@ from albert_core.numerics import IGNORED_LABEL
 if TYPE_CHECKING:
     from albert_core.signature import Input
 
-__all__ = ["check_dtype", "check_ids", "check_shape", "dtype_name", "is_integer"]
+__all__ = ["check_dtype", "check_ids", "check_shape", "count", "dtype_name", "is_integer"]
+
+
+def count(argument: str, value: Any, least: int) -> int:
+    """A whole number that a user gave, of Python or of an array library.
+
+    Raises:
+        ValueError: It is none, or below `least`; names the argument.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if isinstance(value, bool) or number is None or number < least:
+        raise ValueError(f"{argument}: expected a whole number, at least {least}, got {value!r}")
+    return number
 
 
 def dtype_name(array: Any) -> str:

@@ -38,6 +38,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     """
 
     framework: ClassVar[str] = "flax"
+    compiles_shapes: ClassVar[bool] = True
     checkpoint_policies: ClassVar[tuple[str, ...]] = (
         "nothing_saveable",
         "dots_saveable",

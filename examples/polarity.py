@@ -1,6 +1,7 @@
 """What classify_tf.py, classify_torch.py and classify_flax.py share: the files, the settings, the order of the texts.
 
-A file has a line of column names, among them `text` and `label`, and tabs between its columns.
+A file has a line of column names, among them `text` and `label`, and tabs between its columns. Labels are negative and
+positive, or 0 and 1.
 """
 
 from __future__ import annotations
@@ -57,13 +58,19 @@ class Texts:
     @classmethod
     def read(cls, path: Path, limit: int | None = None) -> Texts:
         """The first `limit` rows of every label, or all."""
-        names, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a text may hold other characters that end a line
+        names, *rows = [line.split("\t") for line in lines if line.strip()] or [[]]
         if not {"text", "label"} <= set(names):
             raise ValueError(f"{path}: expected the columns text and label, got {', '.join(names)}")
-        text, label = names.index("text"), names.index("label")
-        kept = [[row for row in rows if row[label] == name][:limit] for name in LABELS]
+        if odd := [row for row in rows if len(row) != len(names)]:
+            raise ValueError(f"{path}: expected {len(names)} columns in every row, got {odd[0]}")
+        known = {name: place for place, word in enumerate(LABELS) for name in (word, str(place))}
+        found = [(row[names.index("text")], row[names.index("label")]) for row in rows]
+        if strange := {label for _, label in found} - known.keys():
+            raise ValueError(f"{path}: expected the labels {', '.join(known)}, got {', '.join(sorted(strange))}")
+        kept = [[text for text, label in found if known[label] == place][:limit] for place in range(len(LABELS))]
         return cls(
-            [row[text] for group in kept for row in group], [place for place, group in enumerate(kept) for _ in group]
+            [text for group in kept for text in group], [place for place, group in enumerate(kept) for _ in group]
         )
 
     def order(self, seed: int, epoch: int) -> np.ndarray:

@@ -25,12 +25,14 @@ def read(path: Path) -> list[dict[str, str]]:
     """The rows of a table, by column name."""
     comma = path.suffix == ".csv"
     how: dict[str, Any] = {"delimiter": ","} if comma else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file, **how))
     if not rows or not {"text", "label"} <= rows[0].keys():
         raise SystemExit(
             f"{path}: expected rows with the columns text and label, got {list(rows[0]) if rows else rows}"
         )
+    if short := [row for row in rows if row["text"] is None or row["label"] is None]:
+        raise SystemExit(f"{path}: expected a text and a label in every row, got {short[0]}")
     return rows
 
 
@@ -43,6 +45,8 @@ def encoded(
     rows: list[dict[str, str]], tokenizer: Any, label2id: Mapping[str, int], length: int
 ) -> list[dict[str, Any]]:
     """Ids, mask and segments of each text, with the number of its label."""
+    if strange := sorted({row["label"] for row in rows} - label2id.keys()):
+        raise SystemExit(f"expected the labels of the training texts, {', '.join(label2id)}, got {strange[0]!r}")
     batch = tokenizer([row["text"] for row in rows], truncation=True, max_length=length)
     return [
         {**{name: values[i] for name, values in batch.items()}, "labels": label2id[row["label"]]}

@@ -60,10 +60,32 @@ def test_the_classifiers_learn_alike(
     assert len(set(_accuracies.values())) == 1, _accuracies
 
 
-def test_a_file_without_its_columns_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("sentence\tlabel\na\tpositive\n", "expected the columns text and label, got sentence, label"),
+        ("\n", "expected the columns text and label, got $"),
+        ("text\tlabel\na\tpositive\nb\tneutral\n", "expected the labels negative, 0, positive, 1, got neutral"),
+        ("text\tlabel\na\n", r"expected 2 columns in every row, got \['a'\]"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(
+    rows: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     from polarity import Texts
 
-    (tmp_path / "x.tsv").write_text("sentence\tlabel\na\tpositive\n")
-    with pytest.raises(ValueError, match="expected the columns text and label, got sentence, label"):
+    (tmp_path / "x.tsv").write_text(rows)
+    with pytest.raises(ValueError, match=message):
         Texts.read(tmp_path / "x.tsv")
+
+
+@pytest.mark.parametrize("labels", [("negative", "positive"), ("0", "1")])
+def test_no_row_of_a_file_is_lost(labels: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from polarity import Texts
+
+    rows = ("\ufefflabel\ttext", f"{labels[1]}\tgood\u2028film", "", f"{labels[0]}\tdull", f"{labels[0]}\tbad", "")
+    (tmp_path / "x.tsv").write_bytes("\r\n".join(rows).encode())
+    assert Texts.read(tmp_path / "x.tsv") == Texts(["dull", "bad", "good\u2028film"], [0, 0, 1])
+    assert Texts.read(tmp_path / "x.tsv", 1).texts == ["dull", "good\u2028film"]

@@ -15,6 +15,7 @@ from tokenizer_cases import BUNDLED, EACH_VOCABULARY, GOLDEN
 
 from albert_core.tokenizer import AlbertTokenizer
 from albert_core.tokenizer.assembly import windows
+from albert_core.tokenizer.batch_encoding import BatchEncoding
 
 pytest_plugins = ["tokenizer_fixtures"]
 
@@ -143,6 +144,7 @@ def test_truncation_from_the_left_and_by_max_length_alone(cls: Any, folder: Path
     assert left.encode("in 1990, it was said", truncation=True) == [2, *ids[-4:]]
     assert left.encode("in 1990, it was said", max_length=6) == [2, *ids[-5:]]
     assert left.encode("in 1990, it was said") == ids
+    assert left.encode("in 1990, it was said", max_length=6, padding="do_not_pad") == ids  # as in transformers
     assert [left.max_len_single_sentence, left.max_len_sentences_pair] == [3, 2]
 
 
@@ -208,6 +210,15 @@ def test_padding(tokenizer: Any, arguments: dict, length: int) -> None:
     assert [sum(row) for row in batch.attention_mask] == [min(8, length), 4, 2]
 
 
+def test_counts_may_be_those_of_numpy(cls: Any, folder: Path) -> None:
+    given = {"max_length": 20, "stride": 6, "pad_to_multiple_of": 4}
+    how = {"truncation": True, "padding": True, "return_overflowing_tokens": True}
+    tokenizer = cls(folder / "spiece.model", model_max_length=np.int64(24))
+    as_numpy = {name: np.int64(value) for name, value in given.items()}
+    assert tokenizer(LONG, **how, **as_numpy) == tokenizer(LONG, **how, **given)
+    assert tokenizer.model_max_length == 24
+
+
 def test_pad_takes_rows_and_batches(tokenizer: Any) -> None:
     rows = [tokenizer("in 1990,"), tokenizer("said it", return_attention_mask=False)]
     expected = tokenizer(["in 1990,", "said it"], padding=True)
@@ -232,6 +243,27 @@ def test_arrays_of_each_framework(tokenizer: Any, kind: str, package: str) -> No
     assert tokenizer.pad(batch, padding="max_length", max_length=20).input_ids[1][:3] == lists.input_ids[1][:3]
     rows = [{"input_ids": batch.input_ids[0]}, {"input_ids": batch.input_ids[1]}]
     assert tuple(tokenizer.pad(rows, return_tensors=kind).input_ids.shape) == tuple(batch.input_ids.shape)
+
+
+@pytest.mark.parametrize("kind", ["np", "pt", "tf", "jax"])
+@pytest.mark.parametrize("labels", [[2.75, 0.5], [[0.0, 0.5], [1.0, 0.0]], [1, 2.5], np.array([1.5, -0.5])])
+def test_labels_that_are_not_whole_stay_what_they_are(tokenizer: Any, kind: str, labels: Any) -> None:
+    rows = [{**tokenizer("said"), "labels": label} for label in labels]
+    found = tokenizer.pad(rows, return_tensors=kind)
+    assert np.asarray(found.labels).dtype == (np.float64 if kind == "np" else np.float32)  # as in transformers 4.57.6
+    np.testing.assert_array_equal(np.asarray(found.labels), labels)
+    assert "int" in str(found.input_ids.dtype)
+
+
+@pytest.mark.parametrize("labels", [[True, False], np.array([1, 2], np.int32), [[], []]])
+def test_whole_numbers_are_the_frameworks_integers(labels: Any) -> None:
+    assert BatchEncoding({"labels": labels}).convert_to_tensors("np").labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(("value", "kind"), [(["a", "b"], "<U1"), ([None, 1], "object"), ([2.5j], "complex128")])
+def test_what_is_no_number_is_refused_by_name(value: Any, kind: str) -> None:
+    with pytest.raises(ValueError, match=f"expected numbers in note, got {kind}"):
+        BatchEncoding({"note": value}).convert_to_tensors("np")
 
 
 def test_torch_inputs_move_to_a_device(tokenizer: Any) -> None:

@@ -98,6 +98,12 @@ def test_tokenizers_travel_between_processes(tokenizer: Any) -> None:
     )
 
 
+def test_words_that_were_seen_do_not_travel(tokenizer: Any) -> None:
+    size = len(pickle.dumps(tokenizer))
+    tokenizer(["in 1990, it was said", "\u4e00"])
+    assert len(pickle.dumps(tokenizer)) == size
+
+
 def test_import_is_cheap() -> None:
     code = "import albert_core.tokenizer, sys; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -34,7 +34,7 @@ pytest_plugins = ["tokenizer_fixtures"]
         ("a", {"padding": "max_length"}, ValueError, "max_length: padding='max_length' needs one"),
         ("a", {"truncation": "shortest"}, ValueError, "truncation: expected .* got 'shortest'"),
         ("a", {"max_length": 1}, ValueError, "max_length: expected at least 2.* got 1"),
-        ("a", {"max_length": "7"}, ValueError, "max_length: expected a number of tokens, got '7'"),
+        ("a", {"max_length": "7"}, ValueError, "max_length: expected a whole number, at least 0, got '7'"),
         ("a", {"truncation": "only_second", "max_length": 2}, TokenizerError, "only_second.* from a text of 0"),
         (
             "a",
@@ -49,6 +49,7 @@ pytest_plugins = ["tokenizer_fixtures"]
             "stride: expected less than 3.* got 3",
         ),
         ("a", {"stride": -1}, ValueError, "stride: expected .* got -1"),
+        ("a", {"stride": True}, ValueError, "stride: expected a whole number, at least 0, got True"),
         ("a", {"pad_to_multiple_of": 0}, ValueError, "pad_to_multiple_of: expected .* got 0"),
         ("a", {"return_tensors": "mx"}, ValueError, "return_tensors: expected .* got 'mx'"),
         (["a", "a b c"], {"return_tensors": "np"}, ValueError, "input_ids differ in length; ask for padding=True"),

@@ -128,6 +128,7 @@ def test_tokenize_streams_a_compressed_file_in_little_memory(tmp_path: Path) -> 
         (("tokenize", "--file", "no-such-file.txt"), b"", 3, "no-such-file.txt"),
         (("tokenize", "a", "--file", "b"), b"", 2, "expected texts or --file, got both"),
         (("tokenize", "a", "--tokenizer", "./no/such"), b"", 3, "no/such"),
+        (("fill-mask",), b"a\nb\xff", 4, "standard input: expected UTF-8 text, got b'\\xff'"),
         (("tokenize",), b"a\nb\xff", 4, "standard input: expected UTF-8 text, got b'\\xff'"),
         (("train-tokenizer", "no-such-file.txt", "--output", "x"), b"", 3, "no-such-file.txt"),
         (("train-tokenizer", "x", "--output", "y", "--max-lines", "0"), b"", 2, "max-lines"),

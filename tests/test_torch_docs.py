@@ -20,6 +20,7 @@ pytestmark = pytest.mark.xdist_group("docs/pytorch.md")  # runs once
 # Compiling for real is the business of test_torch_compile.
 RUNNER = """
 import runpy, sys
+from pathlib import Path
 import torch
 
 example, *blocks = sys.argv[1:]
@@ -27,6 +28,13 @@ torch.compiler.set_stance("force_eager")
 for number, block in enumerate(blocks):
     exec(compile(block, f"block {number}", "exec"), {"__name__": "__main__"})
     print("done", number)
+names = runpy.run_path(example)
+for table in ("text\\tlabel\\na film", "text\\tlabel\\na film\\tneutral"):
+    Path("odd.tsv").write_text(table)
+    try:
+        names["encoded"](names["read"](Path("odd.tsv")), None, {"negative": 0}, 8)
+    except SystemExit as error:
+        print("refused", error)
 sys.argv = "example texts.tsv texts.tsv --output out --epochs 1 --batch-size 8".split()
 runpy.run_path(example, run_name="__main__")
 """
@@ -38,7 +46,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("page")
     texts = [f"a {word} film{n}" for n in range(8) for word in ("good", "dull")]
     lines = [f"{text}\t{'positive' if 'good' in text else 'negative'}" for text in texts]
-    (folder / "texts.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    (folder / "texts.tsv").write_text("\n".join(["\ufefftext\tlabel", *lines]) + "\n\n")
     alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     path = os.pathsep.join([str(ROOT), *sys.path])
     env = {**os.environ, **alone, "GLOO_SOCKET_IFNAME": "lo", "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
@@ -61,6 +69,10 @@ def test_the_example_writes_a_classifier(ran: tuple[Path, list[str]]) -> None:
     assert model.config.id2label == {0: "negative", 1: "positive"}
     encoded = AutoTokenizer.from_pretrained(folder / "out")("a good film", return_tensors="pt")
     assert model(**encoded).logits.shape == (1, 2)
+    assert [line for line in lines if line.startswith("refused")] == [
+        "refused odd.tsv: expected a text and a label in every row, got {'text': 'a film', 'label': None}",
+        "refused expected the labels of the training texts, negative, got 'neutral'",
+    ]
 
 
 def test_its_links_lead_somewhere() -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from albert_core.backends import BACKENDS, load
+from albert_core.errors import FormatError
 
-__all__ = ["WIDE", "device_of", "fill_mask_options", "finite", "load_quietly", "model_options", "read_texts"]
+__all__ = [
+    "WIDE",
+    "device_of",
+    "fill_mask_options",
+    "finite",
+    "lines_of",
+    "load_quietly",
+    "model_options",
+    "read_texts",
+]
 
 WIDE = 1000  # columns of a table of tensors, whose names are of no use when they are folded
 
@@ -97,10 +108,28 @@ def read_texts(texts: tuple[str, ...], file: Path | None) -> list[str]:
             'expected a text, --file or standard input; for example: albert fill-mask "Paris is a [MASK]."'
         )
     if not texts:
-        from albert_core.text_files import read_lines
-
-        lines = read_lines([file]) if file else (line.rstrip("\n") for line in sys.stdin)
-        texts = tuple(line for line in lines if line.strip())
+        texts = tuple(line for line in lines_of(file) if line.strip())
     if not texts:
         raise click.UsageError("expected at least one text, got none")
     return list(texts)
+
+
+def lines_of(file: Path | None) -> Iterator[str]:
+    """The lines of a file, or of standard input where none is named, without their ends.
+
+    Raises:
+        NotFound: There is no such file.
+        FormatError: It is no UTF-8 text, see `read_lines`; standard input is held to the same.
+    """
+    from albert_core.text_files import read_lines
+
+    if file is not None:
+        yield from read_lines(file)
+        return
+    number = 0
+    try:
+        for number, line in enumerate(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig"), start=1):  # noqa: B007 - the error below names it
+            yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        wrong = error.object[error.start : error.start + 1]
+        raise FormatError("standard input", reason=f"expected UTF-8 text, got {wrong!r} after line {number}") from error

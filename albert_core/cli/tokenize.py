@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,8 +10,8 @@ from typing import Any
 
 import click
 
+from albert_core.cli.options import lines_of
 from albert_core.cli.progress import counter
-from albert_core.errors import FormatError
 from albert_core.hub import BUNDLED_MODEL
 
 __all__ = ["command"]
@@ -50,7 +49,7 @@ def command(
             _json({"tokenizer": tokenizer, "texts": rows}) if as_json else "\n".join(map(_lines, rows)), nl=as_json
         )
         return
-    for row in _with_progress(_row(one, line, special) for line in _read(file)):
+    for row in _with_progress(_row(one, line, special) for line in lines_of(file)):
         click.echo(_json(row) if as_json else _lines(row))
 
 
@@ -71,21 +70,6 @@ def _lines(row: dict[str, Any]) -> str:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _read(file: Path | None) -> Iterator[str]:
-    from albert_core.text_files import read_lines
-
-    if file is not None:
-        yield from read_lines(file)
-        return
-    number = 0
-    try:
-        for number, line in enumerate(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig"), start=1):  # noqa: B007 - the error below names it
-            yield line.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start : error.start + 1]
-        raise FormatError("standard input", reason=f"expected UTF-8 text, got {wrong!r} after line {number}") from error
 
 
 def _with_progress(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

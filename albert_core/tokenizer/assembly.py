@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from albert_core.errors import TokenizerError
+from albert_core.input_checks import count
 
-__all__ = ["PADDING", "TRUNCATION", "check_count", "kept_lengths", "pad_rows", "strategy", "windows"]
+__all__ = ["PADDING", "TRUNCATION", "kept_lengths", "pad_rows", "strategy", "windows"]
 
 PADDING = {True: "longest", False: "do_not_pad", "longest": "longest", "max_length": "max_length"}
 PADDING |= {"do_not_pad": "do_not_pad"}
@@ -57,16 +58,6 @@ def kept_lengths(first: int, second: int, room: int, how: str) -> tuple[int, int
     return (first - excess, second) if how == "only_first" else (first, second - excess)
 
 
-def check_count(argument: str, value: Any, least: int) -> None:
-    """Refuse anything but None and whole numbers from `least` on.
-
-    Raises:
-        ValueError: Something else; names the argument.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise ValueError(f"{argument}: expected a whole number, at least {least}, got {value!r}")
-
-
 def windows(length: int, kept: int, stride: int, side: str, overflow: bool) -> list[slice]:
     """The stretches of a text that become rows: the one that stays or, with `overflow`, all of them.
 
@@ -112,11 +103,11 @@ def pad_rows(
     Raises:
         ValueError: `multiple` is no positive number.
     """
-    check_count("pad_to_multiple_of", multiple, 1)
+    multiple = 1 if multiple is None else count("pad_to_multiple_of", multiple, 1)
     if how == "do_not_pad" or not rows:
         return
     length = max_length() if how == "max_length" else max(len(row["input_ids"]) for row in rows)
-    length += -length % (multiple or 1)
+    length += -length % multiple
     for row in rows:
         missing = length - len(row["input_ids"])
         for name in fill.keys() & row.keys() if missing > 0 else ():

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from albert_core.errors import TokenizerError
 from albert_core.strict_json import parse_object
 from albert_core.tokenizer.encoding import TextEncoding
@@ -241,6 +243,6 @@ def _decoded(added_tokens_decoder: Any) -> dict[str, dict[str, Any]]:
 def _length(value: Any) -> int:
     if value is None:
         return _UNLIMITED
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer) or not 0 < value < float("inf"):
         raise TokenizerError(None, f"model_max_length: expected a positive number of tokens, got {value!r}")
     return int(value)

@@ -142,24 +142,24 @@ class BatchEncoding(dict[str, Any]):
         return self._maps[row]
 
     def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
-        """Turn every value into an array of one framework, in place.
+        """Turn every value into an array of one framework, in place; numbers that are not whole stay what they are.
 
         Args:
             tensor_type: "np", "pt", "tf" or "jax"; None leaves lists.
             prepend_batch_axis: Make one row [S] a batch [1, S].
 
         Raises:
-            ValueError: Another name, or rows of different lengths.
+            ValueError: Another name, rows of different lengths, or values that are no numbers.
             BackendMissing: The framework is not installed.
         """
         if tensor_type is None:
             return self
         if tensor_type not in TENSOR_KINDS:
             raise ValueError(f"return_tensors: expected one of {', '.join(TENSOR_KINDS)}, got {tensor_type!r}")
-        dtype = TENSOR_KINDS[tensor_type][2]
         convert = _converter(tensor_type)
         for name, rows in self.items():
-            self[name] = convert(_rectangle(name, [rows] if prepend_batch_axis else rows, dtype))
+            array = _rectangle(name, [rows] if prepend_batch_axis else rows)
+            self[name] = convert(array.astype(_dtype_in(tensor_type, array), copy=False))
         return self
 
 
@@ -167,13 +167,23 @@ def _row_and(row_or_index: int, index: int | None) -> tuple[int, int]:
     return (0, row_or_index) if index is None else (row_or_index, index)
 
 
-def _rectangle(name: str, rows: Iterable[Any], dtype: Any) -> np.ndarray:
+def _rectangle(name: str, rows: Iterable[Any]) -> np.ndarray:
     try:
-        return np.asarray(rows, dtype)
+        array = np.asarray(rows)
     except ValueError as error:
         raise ValueError(
             f"return_tensors: the rows of {name} differ in length; ask for padding=True, or truncation=True as well"
         ) from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"return_tensors: expected numbers in {name}, got {array.dtype}: {str(rows)[:60]}")
+    return array
+
+
+def _dtype_in(tensor_type: str, array: np.ndarray) -> Any:
+    """As transformers has it: floats are float32 but in NumPy; what is empty holds no floats."""
+    if array.dtype.kind != "f" or not array.size:
+        return TENSOR_KINDS[tensor_type][2]
+    return array.dtype if tensor_type == "np" else np.float32
 
 
 def _converter(tensor_type: str) -> Any:

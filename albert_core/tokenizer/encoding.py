@@ -52,7 +52,7 @@ class TextEncoding(Rows):
             add_special_tokens: Add [CLS] and [SEP].
             padding: True or "longest" pads, on the right, to the longest row, "max_length" to `max_length`.
             truncation: True or "longest_first" shortens the longer text first, "only_first" and "only_second" that one;
-                None means "longest_first" if `max_length` is given without padding, else no truncation.
+                None means "longest_first" if `max_length` is given and `padding` is False, else none.
             max_length: Longest row, in tokens, special tokens included; `model_max_length` if None.
             stride: Tokens that a row shares with the one before, with `return_overflowing_tokens`.
             is_split_into_words: Texts come as lists of words, each word tokenized by itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from albert_core.input_checks import count
 from albert_core.tokenizer.assembly import PADDING, pad_rows, strategy
 from albert_core.tokenizer.batch_encoding import BatchEncoding
 from albert_core.tokenizer.sequences import Sequences
@@ -78,9 +79,7 @@ class Padding(Sequences):
         pad_rows(rows, fill, how, lambda: self._padded_length(max_length), multiple)
 
     def _limit(self, max_length: int | None) -> int | None:
-        limit = self.model_max_length if max_length is None else max_length
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise ValueError(f"max_length: expected a number of tokens, got {max_length!r}")
+        limit = self.model_max_length if max_length is None else count("max_length", max_length, 0)
         return limit if limit < _NO_LENGTH else None
 
     def _padded_length(self, max_length: int | None) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
-from albert_core.tokenizer.assembly import PADDING, TRUNCATION, check_count, kept_lengths, strategy, windows
+from albert_core.input_checks import count
+from albert_core.tokenizer.assembly import PADDING, TRUNCATION, kept_lengths, strategy, windows
 from albert_core.tokenizer.batch_encoding import BatchEncoding
 from albert_core.tokenizer.engine import Encoded, Places
 from albert_core.tokenizer.padding import Padding
@@ -90,11 +91,12 @@ class Rows(Padding):
 
     def _strategies(self, options: RowOptions) -> tuple[str, str]:
         """How rows are padded and how they are cut."""
-        check_count("stride", options.stride, 0)
+        if options.stride is not None:
+            count("stride", options.stride, 0)
         padding = strategy("padding", options.padding, PADDING)
         truncation = options.truncation
         if truncation is None:
-            truncation = options.max_length is not None and padding == "do_not_pad"
+            truncation = options.max_length is not None and options.padding is False
         cut = strategy("truncation", truncation, TRUNCATION)
         length, multiple = options.max_length, options.pad_to_multiple_of
         if "do_not_truncate" != cut and "do_not_pad" != padding and length and multiple and length % multiple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from typing import Any
 
 from albert_core.tokenizer.conversion import build_model, read_pieces, spans_words
 from albert_core.tokenizer.files import VocabularyFile
@@ -47,6 +48,9 @@ class WordSegmenter:
         self._control = re.compile("|".join(map(re.escape, control)))  # text cannot write them, says sentencepiece
         self._known: dict[str, tuple[int, ...]] = {}  # tuples cost the garbage collector nothing
         self._spelt: dict[str, list[str]] = {}  # the pieces of those that have unknown ones
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_known": {}, "_spelt": {}}  # what a copy learns anew
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """See `Segmenter`."""
