@@ -17,10 +17,10 @@ import numpy as np
 from albert_core.atomic import write_folder
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
-from albert_core.errors import IntegrityError, NotFound
+from albert_core.errors import IntegrityError, NotFound, SaveError
 from albert_core.hub import LOCATE_OPTIONS, locate
-from albert_core.load_plan import LoadPlan, LoadReport
-from albert_core.parameters import PREFIX
+from albert_core.load_plan import LoadPlan, LoadReport, check_ties
+from albert_core.parameters import PREFIX, TIED
 from albert_core.safetensors_io import save_sharded
 from albert_core.surgery import Surgery
 from albert_core.walker import Leaf
@@ -175,15 +175,19 @@ class PreTrained(Surgery):
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
             OSError: The disk refused; what was there before is intact.
+            SaveError: The masked-LM decoder is not the word embeddings any more, which no file of ours can hold.
         """
         state = self.numpy_state() if state is None else state
+        ties = [(name, used) for name, used in TIED.items() if name in state and used in state]
+        check_ties(state, ties, path, SaveError)
         state = {n: a for n, a in state.items() if not n.endswith("decoder.weight")}
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}
         dtype = next(iter(state.values())).dtype.name
-        config = self.config.replace(
-            extra={**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype}
-        )
+        extra = {**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype}
+        if "tie_word_embeddings" in extra:
+            extra["tie_word_embeddings"] = True  # what is written; without it transformers would draw a decoder
+        config = self.config.replace(extra=extra)
         config.to_json_string()  # refuses before anything is written
         with write_folder(Path(path)) as folder:
             save_sharded(folder, state, max_shard_size=max_shard_size)

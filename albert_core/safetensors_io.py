@@ -77,6 +77,10 @@ class Checkpoint(Mapping[str, np.ndarray]):
         """A tensor's dtype, known without reading it."""
         return self._reader_of[name][name].dtype
 
+    def digest(self, name: str) -> str | None:
+        """A tensor's sha256, known without reading it; None where its file carries no digests."""
+        return self._reader_of[name].digest(name)
+
     def verify(self) -> str:
         """Read every tensor and drop it; returns `integrity`. See `Reader.verify`."""
         for reader in self._readers:

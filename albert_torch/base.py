@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
-from albert_core.parameters import Kind, Parameter
+from albert_core.parameters import TIED, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
@@ -99,6 +99,13 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
         yield
         if tied and decoder.weight is not words.weight:
             self.tie_weights()
+
+    def numpy_state(self) -> dict[str, np.ndarray]:
+        """As everywhere; a decoder that somebody has untied is there with its own values."""
+        table = self.parameter_table
+        leaves = {p.name: self.leaf(p) for p in table.values() if p.tied_to is not None}
+        untied = {n: leaf for n, leaf in leaves.items() if leaf.value is not self.leaf(table[TIED[n]]).value}
+        return super().numpy_state() | {name: self._get_array(leaf) for name, leaf in untied.items()}
 
     def save_pretrained(
         self,
