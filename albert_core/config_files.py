@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from albert_core.errors import ConfigError, NotFound
+from albert_core.loader_options import split_options
 from albert_core.numerics import ACTIVATIONS
 from albert_core.strict_json import clip, parse_object
 
@@ -113,12 +114,13 @@ class ConfigFiles:
             FormatError: It is not the JSON of an object.
             ConfigError: It is not that of an ALBERT.
             DownloadError: The hub cannot be reached, or has no such model.
+            ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
+        where, options = split_options(options)
         if Path(name_or_path).is_file():
             return cls.from_json_file(name_or_path, **options)
-        from albert_core.hub import LOCATE_OPTIONS, locate
+        from albert_core.hub import locate
 
-        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
         file = locate(name_or_path, **where).file(CONFIG_NAME)
         if file is None:
             raise NotFound(name_or_path, None, f"has no {CONFIG_NAME}")

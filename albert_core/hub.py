@@ -19,10 +19,9 @@ from albert_core.safetensors_io import Checkpoint, read_checkpoint
 from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, read_index
 from albert_core.strict_json import clip
 
-__all__ = ["BUNDLED_MODEL", "LOCATE_OPTIONS", "Source", "locate"]
+__all__ = ["BUNDLED_MODEL", "Source", "locate"]
 
 BUNDLED_MODEL = "albert-openstax"
-LOCATE_OPTIONS = ("revision", "subfolder", "cache_dir", "token", "local_files_only", "force_download")
 _BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 _ORGANISATION = "albert"  # what a name without an organisation belongs to
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)

@@ -18,8 +18,9 @@ from albert_core.atomic import write_folder
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.errors import IntegrityError, NotFound, SaveError
-from albert_core.hub import LOCATE_OPTIONS, locate
+from albert_core.hub import locate
 from albert_core.load_plan import LoadPlan, LoadReport, check_ties
+from albert_core.loader_options import split_options
 from albert_core.parameters import PREFIX, TIED
 from albert_core.safetensors_io import save_sharded
 from albert_core.surgery import Surgery
@@ -30,8 +31,6 @@ __all__ = ["PreTrained", "check_attn_implementation", "checkpoint_dtype"]
 logger = logging.getLogger(__name__)
 
 ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
-# Arguments of code written for transformers that change nothing here: the weights are always safetensors.
-_ACCEPTED = ("from_pt", "from_tf", "from_flax", "use_safetensors", "trust_remote_code", "low_cpu_mem_usage")
 
 
 def check_attn_implementation(name: str | None) -> str:
@@ -131,19 +130,20 @@ class PreTrained(Surgery):
             check_finite: Refuse weights that hold NaN or infinity.
             output_loading_info: Return (model, report) instead of the model.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`,
-                `add_pooling_layer`, and config fields that win over the checkpoint's.
+                `add_pooling_layer`, and config fields that win over the checkpoint's. Other arguments of transformers
+                are dropped where they change nothing.
 
         Raises:
             NotFound: There is no such folder, or it holds no weights.
             DownloadError: The hub cannot be reached, or has no such model.
             CheckpointError: The weights are malformed, unsafe, damaged, or not this model's; see its subclasses.
             ConfigError: The config.json is not that of an ALBERT.
+            ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
-        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
-        dtype = options.pop("torch_dtype", None) if dtype is None else dtype
+        where, options = split_options(options)
+        given = options.pop("torch_dtype", None)
+        dtype = given if dtype is None else dtype
         build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
-        for name in _ACCEPTED:
-            options.pop(name, None)
         source = locate(name_or_path, **where)
         config = _config_of(source, config, options)
         with source.checkpoint() as checkpoint:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from albert_core.errors import TokenizerError
+from albert_core.loader_options import split_options
 from albert_core.strict_json import parse_object
 from albert_core.tokenizer.encoding import TextEncoding
 from albert_core.tokenizer.engine import Engine
@@ -88,11 +89,12 @@ class PretrainedTokenizer(TextEncoding):
             NotFound: There is no such folder.
             DownloadError: The hub cannot be reached, or has no such model.
             TokenizerError: There is no vocabulary of a kind that this class reads, or a file is malformed.
+            ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
-        from albert_core.hub import LOCATE_OPTIONS, locate
+        from albert_core.hub import locate
 
-        source = locate(name_or_path, **{key: options.pop(key) for key in LOCATE_OPTIONS if key in options})
-        return cls._from_source(source, name_or_path, options)
+        where, options = split_options(options)
+        return cls._from_source(locate(name_or_path, **where), name_or_path, options)
 
     @classmethod
     def _from_source(cls, source: Any, name_or_path: str | Path, options: dict[str, Any]) -> Self:

@@ -1,0 +1,91 @@
+"""Code written for transformers passes its own arguments: each is done, dropped or refused; none gets into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Adapter
+
+from albert_core.config import AlbertConfig, AutoConfig
+from albert_core.hub import BUNDLED_MODEL
+from albert_core.loader_options import split_options
+from albert_core.parity_suite import TINY
+from albert_core.tokenizer import AlbertTokenizer, AlbertTokenizerFast, AutoTokenizer
+
+CONFIG = AlbertConfig(**TINY)
+HEAD = "AlbertForMaskedLM"
+SECRET = "hf_SECRET"
+HARMLESS = {
+    "use_auth_token": SECRET,
+    "proxies": {"https": f"http://user:{SECRET}@proxy"},
+    "resume_download": True,
+    "trust_remote_code": True,
+    "_commit_hash": SECRET,
+    "offload_folder": SECRET,
+    "max_memory": {0: "1GB"},
+    "weights_only": True,
+    "state_dict": None,
+    "load_in_8bit": False,
+    "quantization_config": None,
+}
+REFUSED = {
+    "state_dict": {"a": 1},
+    "quantization_config": object(),
+    "load_in_8bit": True,
+    "load_in_4bit": True,
+    "key_mapping": {"a": "b"},
+    "return_unused_kwargs": True,
+}
+OPENERS: dict[str, Callable[..., Any]] = {
+    "AlbertConfig": AlbertConfig.from_pretrained,
+    "AutoConfig": AutoConfig.from_pretrained,
+    "AlbertTokenizer": AlbertTokenizer.from_pretrained,
+    "AlbertTokenizerFast": AlbertTokenizerFast.from_pretrained,
+    "AutoTokenizer": AutoTokenizer.from_pretrained,
+}
+
+
+@pytest.fixture
+def folder(backend: Adapter, tmp_path: Path) -> Path:
+    backend.model(HEAD, CONFIG, "float32").save_pretrained(tmp_path / "m")
+    return tmp_path / "m"
+
+
+def written(folder: Path) -> str:
+    return "".join(path.read_text(errors="ignore") for path in folder.iterdir())
+
+
+def test_a_loaders_arguments_are_in_no_file_of_a_model(backend: Adapter, folder: Path, tmp_path: Path) -> None:
+    model = backend.cls(HEAD).from_pretrained(folder, **HARMLESS)
+    assert not model.config.extra.keys() & HARMLESS.keys()
+    model.save_pretrained(tmp_path / "again")
+    assert SECRET not in written(tmp_path / "again")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_change_a_model_is_refused(backend: Adapter, name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: expected none, got one of type {type(REFUSED[name]).__name__}; "):
+        backend.cls(HEAD).from_pretrained("nowhere", **{name: REFUSED[name]})
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_configs_and_tokenizers_treat_them_alike(kind: str, tmp_path: Path) -> None:
+    opened = OPENERS[kind](BUNDLED_MODEL, **HARMLESS)
+    assert not opened.extra.keys() & HARMLESS.keys()
+    opened.save_pretrained(tmp_path)
+    assert SECRET not in written(tmp_path)
+    with pytest.raises(ValueError, match="state_dict: expected none, got one of type dict"):
+        OPENERS[kind](BUNDLED_MODEL, state_dict={})
+
+
+def test_the_old_name_of_the_token_is_the_token() -> None:
+    assert split_options({"use_auth_token": "a"}) == ({"token": "a"}, {})
+    assert split_options({"use_auth_token": "a", "token": "b", "num_labels": 3}) == ({"token": "b"}, {"num_labels": 3})
+
+
+def test_a_config_file_takes_no_loaders_arguments(tmp_path: Path) -> None:
+    CONFIG.save_pretrained(tmp_path)
+    assert AlbertConfig.from_pretrained(tmp_path / "config.json", revision="main", token=SECRET) == CONFIG
