@@ -271,9 +271,9 @@ class AutoConfig:
     """`AutoConfig.from_pretrained` of code written for transformers; every config here is an `AlbertConfig`."""
 
     @staticmethod
-    def from_pretrained(name_or_path: str | Path, **options: Any) -> AlbertConfig:
+    def from_pretrained(pretrained_model_name_or_path: str | Path, **options: Any) -> AlbertConfig:
         """See `AlbertConfig.from_pretrained`."""
-        return AlbertConfig.from_pretrained(name_or_path, **options)
+        return AlbertConfig.from_pretrained(pretrained_model_name_or_path, **options)
 
 
 def _checked(f: dataclasses.Field[Any], value: Any, path: str | Path | None) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from albert_core.errors import ConfigError, NotFound
-from albert_core.loader_options import split_options
+from albert_core.loader_options import check_save_options, split_options
 from albert_core.numerics import ACTIVATIONS
 from albert_core.strict_json import clip, parse_object
 
@@ -101,11 +101,11 @@ class ConfigFiles:
         return cls.from_dict(parse_object(data, path, "config"), path=path, **overrides)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
         """Read the config of a folder, the bundled model or a hub model.
 
         Args:
-            name_or_path: A folder (or its config.json), the bundled model's name or a hub id.
+            pretrained_model_name_or_path: A folder (or its config.json), the bundled model's name or a hub id.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and fields
                 that win over the file's.
 
@@ -117,20 +117,31 @@ class ConfigFiles:
             ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
         where, options = split_options(options)
-        if Path(name_or_path).is_file():
-            return cls.from_json_file(name_or_path, **options)
+        name = pretrained_model_name_or_path
+        if Path(name).is_file():
+            return cls.from_json_file(name, **options)
         from albert_core.hub import locate
 
-        file = locate(name_or_path, **where).file(CONFIG_NAME)
+        file = locate(name, **where).file(CONFIG_NAME)
         if file is None:
-            raise NotFound(name_or_path, None, f"has no {CONFIG_NAME}")
+            raise NotFound(name, None, f"has no {CONFIG_NAME}")
         return cls.from_json_file(file, **options)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json into `folder`, atomically."""
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write config.json into a folder, atomically.
+
+        Args:
+            save_directory: Made if it does not exist; other files in it stay.
+            **options: Other arguments of transformers, accepted where they change nothing.
+
+        Raises:
+            ConfigError: `hidden_act` is a callable, which no file can hold.
+            ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
+        """
         from albert_core.atomic import write_file
 
-        folder = Path(folder)
+        check_save_options(options)
+        folder = Path(save_directory)
         text = self.to_json_string()
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / CONFIG_NAME, text.encode())

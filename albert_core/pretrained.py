@@ -20,9 +20,9 @@ from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.errors import IntegrityError, NotFound, SaveError
 from albert_core.hub import locate
 from albert_core.load_plan import LoadPlan, LoadReport, check_ties
-from albert_core.loader_options import split_options
+from albert_core.loader_options import check_save_options, split_options
 from albert_core.parameters import PREFIX, TIED
-from albert_core.safetensors_io import save_sharded
+from albert_core.safetensors_io import MAX_SHARD_SIZE, save_sharded
 from albert_core.surgery import Surgery
 from albert_core.walker import Leaf
 
@@ -105,8 +105,8 @@ class PreTrained(Surgery):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
-        config: AlbertConfig | None = None,
+        pretrained_model_name_or_path: str | Path,
+        config: AlbertConfig | str | Path | None = None,
         dtype: Any = None,
         device: Any = None,
         device_map: Any = None,
@@ -119,8 +119,8 @@ class PreTrained(Surgery):
         """Load a model from a folder, the bundled model's name or a hub id, in evaluation mode.
 
         Args:
-            name_or_path: Where it is. A name without an organisation means `albert/<name>` on the hub.
-            config: Used instead of the checkpoint's config.json.
+            pretrained_model_name_or_path: Where it is. A name without an organisation means `albert/<name>` on the hub.
+            config: Used instead of the checkpoint's config.json; an object, or where one is.
             dtype: A name such as "float32", the framework's own dtype, or "auto"; None or "auto" keeps the
                 checkpoint's. `torch_dtype` is its other name.
             device: Where the model goes; the framework's default when None.
@@ -144,7 +144,9 @@ class PreTrained(Surgery):
         given = options.pop("torch_dtype", None)
         dtype = given if dtype is None else dtype
         build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
-        source = locate(name_or_path, **where)
+        source = locate(pretrained_model_name_or_path, **where)
+        if isinstance(config, str | Path):
+            config = AlbertConfig.from_pretrained(config, **where)
         config = _config_of(source, config, options)
         with source.checkpoint() as checkpoint:
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
@@ -154,32 +156,41 @@ class PreTrained(Surgery):
                 checkpoint, checkpoint.path, check_finite, ignore_mismatched_sizes=ignore_mismatched_sizes
             )
             report.integrity, report.dtype = checkpoint.integrity, name
-        _log(report, cls.__name__, name_or_path)
+        _log(report, cls.__name__, pretrained_model_name_or_path)
         model = model._finish(device)
         return (model, asdict(report)) if output_loading_info else model
 
     def save_pretrained(
         self,
-        path: str | Path,
-        max_shard_size: int | str = "5GB",
+        save_directory: str | Path,
+        *,
+        max_shard_size: int | str = MAX_SHARD_SIZE,
         state: Mapping[str, np.ndarray] | None = None,
+        is_main_process: bool = True,
+        **options: Any,
     ) -> None:
         """Write config.json and model.safetensors, atomically; the folder opens in every backend and in transformers.
 
         Args:
-            path: The folder. A new one is built beside its place and renamed; in an existing one each file is replaced
-                atomically and other files stay.
+            save_directory: The folder. A new one is built beside its place and renamed; in an existing one each file
+                is replaced atomically and other files stay.
             max_shard_size: Largest file, in bytes or as "200MB"; more shards are written where needed.
             state: Arrays by canonical name to write in place of the model's, where several devices hold those.
+            is_main_process: False writes nothing.
+            **options: Other arguments of transformers, accepted where they change nothing.
 
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
             OSError: The disk refused; what was there before is intact.
             SaveError: The masked-LM decoder is not the word embeddings any more, which no file of ours can hold.
+            ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
         """
+        check_save_options(options)
+        if not is_main_process:
+            return
         state = self.numpy_state() if state is None else state
         ties = [(name, used) for name, used in TIED.items() if name in state and used in state]
-        check_ties(state, ties, path, SaveError)
+        check_ties(state, ties, save_directory, SaveError)
         state = {n: a for n, a in state.items() if not n.endswith("decoder.weight")}
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}
@@ -189,7 +200,7 @@ class PreTrained(Surgery):
             extra["tie_word_embeddings"] = True  # what is written; without it transformers would draw a decoder
         config = self.config.replace(extra=extra)
         config.to_json_string()  # refuses before anything is written
-        with write_folder(Path(path)) as folder:
+        with write_folder(Path(save_directory)) as folder:
             save_sharded(folder, state, max_shard_size=max_shard_size)
             config.save_pretrained(folder)
 

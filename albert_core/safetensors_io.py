@@ -24,6 +24,7 @@ from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, check_shards, read
 
 __all__ = [
     "INDEX_NAME",
+    "MAX_SHARD_SIZE",
     "WEIGHTS_NAME",
     "Checkpoint",
     "open_safetensors",
@@ -33,6 +34,7 @@ __all__ = [
     "split_into_shards",
 ]
 
+MAX_SHARD_SIZE = "5GB"  # transformers' own until version 5
 FOREIGN_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt-best.index")
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -130,7 +132,9 @@ def _no_weights(folder: Path) -> NotFound:
     return NotFound(folder, None, reason if folder.is_dir() else "there is no such folder", hint)
 
 
-def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shard_size: int | str = "5GB") -> None:
+def save_sharded(
+    folder: str | Path, tensors: Mapping[str, np.ndarray], max_shard_size: int | str = MAX_SHARD_SIZE
+) -> None:
     """Write the weights of a checkpoint into an existing folder.
 
     What fits into one file becomes `model.safetensors`; otherwise shards and their index. A checkpoint that is there

@@ -117,7 +117,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *args: Any,
         seed: int = 0,
         input_shape: Any = None,
@@ -128,7 +128,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """As `PreTrained.from_pretrained`, and what transformers' Flax classes take.
 
         Args:
-            name_or_path: As there; so is everything that is not named here.
+            pretrained_model_name_or_path: As there; so is everything that is not named here.
             *args: By position.
             seed: Of the parameters that the checkpoint has not.
             input_shape: Not needed here.
@@ -137,7 +137,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             **options: By name. `device` may also be a `jax.sharding.Sharding`: every array is put there as it is read,
                 so that no device holds more than its share, and nothing is drawn first.
         """
-        model, report = super().from_pretrained(name_or_path, *args, output_loading_info=True, **options)
+        name = pretrained_model_name_or_path
+        model, report = super().from_pretrained(name, *args, output_loading_info=True, **options)
         if seed:
             model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
         found: tuple[Any, ...] = (model,)
@@ -147,10 +148,10 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         found = (*found, report) if output_loading_info else found
         return found if len(found) > 1 else model
 
-    def save_pretrained(self, path: str | Path, max_shard_size: int | str = "5GB", params: Any = None) -> None:
+    def save_pretrained(self, save_directory: str | Path, params: Any = None, **options: Any) -> None:
         """As `PreTrained.save_pretrained`; with `params` these are saved in the place of the model's own."""
         model = self if params is None else functional.bound(self, params, None, None)
-        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, max_shard_size)
+        super(FlaxAlbertPreTrainedModel, model).save_pretrained(save_directory, **options)
 
     def word_matrix(self) -> Array:
         """What the masked-LM head multiplies with, [V, E]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,52 @@ def test_configs_and_tokenizers_treat_them_alike(kind: str, tmp_path: Path) -> N
     assert SECRET not in written(tmp_path)
     with pytest.raises(ValueError, match="state_dict: expected none, got one of type dict"):
         OPENERS[kind](BUNDLED_MODEL, state_dict={})
+
+
+SAVED = {  # arguments of save_pretrained -> what a refusal says
+    "harmless": ({"safe_serialization": True, "push_to_hub": False, "save_function": print, "variant": None}, None),
+    "of TensorFlow": ({"saved_model": False, "version": 1, "signatures": None, "create_pr": False}, None),
+    "of a tokenizer": ({"legacy_format": False, "filename_prefix": None, "push_to_hub": False}, None),
+    "pickle": ({"safe_serialization": False}, "safe_serialization: expected True, got False"),
+    "push": ({"push_to_hub": True}, "push_to_hub: expected False, got True"),
+    "SavedModel": ({"saved_model": True}, "saved_model: expected False, got True"),
+    "variant": ({"variant": "fp16"}, "variant: expected None, got 'fp16'"),
+    "typo": ({"max_shard": "5GB"}, "unexpected keyword argument 'max_shard'"),
+}
+
+
+def check_saving(thing: Any, folder: Path, case: str) -> None:
+    options, message = SAVED[case]
+    with pytest.raises((ValueError, TypeError), match=message) if message else nullcontext():
+        thing.save_pretrained(save_directory=folder, **options)
+    assert folder.exists() is (message is None)
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_a_model_is_saved_or_an_argument_is_refused(backend: Adapter, case: str, tmp_path: Path) -> None:
+    check_saving(backend.model(HEAD, CONFIG, "float32"), tmp_path / "m", case)
+
+
+@pytest.mark.parametrize("case", SAVED)
+@pytest.mark.parametrize("kind", ["AlbertConfig", "AutoTokenizer"])
+def test_a_config_or_a_tokenizer_likewise(kind: str, case: str, tmp_path: Path) -> None:
+    check_saving(OPENERS[kind](pretrained_model_name_or_path=BUNDLED_MODEL), tmp_path / "m", case)
+
+
+def test_only_the_main_process_writes(backend: Adapter, tmp_path: Path) -> None:
+    model = backend.model(HEAD, CONFIG, "float32")
+    model.save_pretrained(tmp_path / "m", is_main_process=False)
+    if backend.name == "torch":
+        model.save_pretrained(tmp_path / "m", False)  # second in transformers' order
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("name", ["", "config.json"])
+def test_a_config_is_opened_where_it_is(backend: Adapter, folder: Path, name: str, tmp_path: Path) -> None:
+    CONFIG.replace(layer_norm_eps=0.5).save_pretrained(tmp_path / "other")
+    where = str(tmp_path / "other" / name)
+    model = backend.cls(HEAD).from_pretrained(pretrained_model_name_or_path=folder, config=where, num_labels=5)
+    assert (model.config.layer_norm_eps, model.config.num_labels) == (0.5, 5)
 
 
 def test_the_old_name_of_the_token_is_the_token() -> None:
