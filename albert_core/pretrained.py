@@ -114,6 +114,7 @@ class PreTrained(Surgery):
         ignore_mismatched_sizes: bool = False,
         check_finite: bool = False,
         output_loading_info: bool = False,
+        variant: str | None = None,
         **options: Any,
     ) -> Any:
         """Load a model from a folder, the bundled model's name or a hub id, in evaluation mode.
@@ -129,6 +130,7 @@ class PreTrained(Surgery):
             ignore_mismatched_sizes: Initialise head tensors whose shape differs instead of raising.
             check_finite: Refuse weights that hold NaN or infinity.
             output_loading_info: Return (model, report) instead of the model.
+            variant: "fp16" loads `model.fp16.safetensors`, or the shards of its index, in place of `model.safetensors`.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`,
                 `add_pooling_layer`, and config fields that win over the checkpoint's. Other arguments of transformers
                 are dropped where they change nothing.
@@ -148,7 +150,7 @@ class PreTrained(Surgery):
         if isinstance(config, str | Path):
             config = AlbertConfig.from_pretrained(config, **where)
         config = _config_of(source, config, options)
-        with source.checkpoint() as checkpoint:
+        with source.checkpoint(variant) as checkpoint:
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
             device = _device_of(device, device_map)
             model = cls._prepare(config, name, device, attn_implementation=attn_implementation, **build)

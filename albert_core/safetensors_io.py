@@ -20,7 +20,14 @@ import numpy as np
 from albert_core.atomic import write_file
 from albert_core.errors import AlbertError, NotFound, SaveError
 from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors, tensor_facts
-from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, check_shards, read_index
+from albert_core.shard_index import (
+    INDEX_NAME,
+    WEIGHTS_NAME,
+    check_shards,
+    read_index,
+    variants_in,
+    weight_names,
+)
 
 __all__ = [
     "INDEX_NAME",
@@ -95,11 +102,12 @@ class Checkpoint(Mapping[str, np.ndarray]):
             reader.close()
 
 
-def read_checkpoint(folder: str | Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path, variant: str | None = None) -> Checkpoint:
     """Open the weights of a folder. All headers are checked now; tensors are read when asked for.
 
     Args:
         folder: Holds `model.safetensors`, which wins as in transformers, or `model.safetensors.index.json`.
+        variant: "fp16" for `model.fp16.safetensors` and `model.safetensors.index.fp16.json`.
 
     Raises:
         NotFound: It holds neither.
@@ -109,10 +117,11 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         ResourceLimit, IntegrityError: As `open_safetensors`.
     """
     folder = Path(folder)
-    if (weights := folder / WEIGHTS_NAME).exists():
-        return Checkpoint(weights, {WEIGHTS_NAME: open_safetensors(weights)})
-    if not (index := folder / INDEX_NAME).exists():
-        raise _no_weights(folder)
+    weights, index = (folder / name for name in weight_names(variant))
+    if weights.exists():
+        return Checkpoint(weights, {weights.name: open_safetensors(weights)})
+    if not index.exists():
+        raise _no_weights(folder, weights.name, index.name)
     weight_map = read_index(index)
     with ExitStack() as opened:
         shards = {
@@ -125,10 +134,12 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     return Checkpoint(index, shards)
 
 
-def _no_weights(folder: Path) -> NotFound:
+def _no_weights(folder: Path, *names: str) -> NotFound:
     foreign = [name for name in FOREIGN_WEIGHTS if (folder / name).exists()]
-    reason = f"holds neither {WEIGHTS_NAME} nor {INDEX_NAME}" + (f", but {', '.join(foreign)}" if foreign else "")
+    reason = f"holds neither {' nor '.join(names)}" + (f", but {', '.join(foreign)}" if foreign else "")
     hint = f"convert it with `albert convert {folder} DEST`" if foreign else ""
+    if variants := variants_in(folder):
+        hint = " or ".join(f'variant="{variant}"' for variant in variants) + " is there"
     return NotFound(folder, None, reason if folder.is_dir() else "there is no such folder", hint)
 
 

@@ -120,6 +120,15 @@ def test_only_the_main_process_writes(backend: Adapter, tmp_path: Path) -> None:
     assert not (tmp_path / "m").exists()
 
 
+def test_a_variant_is_loaded_rather_than_what_lies_beside_it(backend: Adapter, folder: Path) -> None:
+    half = backend.cls(HEAD).from_pretrained(folder, dtype="float16")
+    half.save_pretrained(folder / "half")
+    (folder / "half" / "model.safetensors").rename(folder / "model.fp16.safetensors")
+    for variant, dtype in ((None, "float32"), ("fp16", "float16")):
+        _, report = backend.cls(HEAD).from_pretrained(folder, variant=variant, output_loading_info=True)
+        assert report["dtype"] == dtype
+
+
 @pytest.mark.parametrize("name", ["", "config.json"])
 def test_a_config_is_opened_where_it_is(backend: Adapter, folder: Path, name: str, tmp_path: Path) -> None:
     CONFIG.replace(layer_norm_eps=0.5).save_pretrained(tmp_path / "other")
