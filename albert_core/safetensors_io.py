@@ -171,7 +171,7 @@ def save_sharded(
         save_safetensors(folder / WEIGHTS_NAME, tensors)
         _remove(folder, old - {WEIGHTS_NAME})
     else:
-        files = dict(zip(_free_names(folder, len(shards)), shards, strict=True))
+        files = dict(zip(_reserved_names(folder, len(shards)), shards, strict=True))
         _write_shards(folder, tensors, files, sum(sizes.values()))
         _remove(folder, old - files.keys() - {INDEX_NAME})
 
@@ -206,11 +206,26 @@ def split_into_shards(sizes: Mapping[str, int], max_shard_size: int | str) -> li
     return shards
 
 
-def _free_names(folder: Path, number: int) -> list[str]:
-    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already."""
+def _reserved_names(folder: Path, number: int) -> list[str]:
+    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already.
+
+    The first is made here, empty, so that another writer at the same time takes other names.
+    """
     stems = ("model" if generation == 1 else f"model.{generation}" for generation in count(1))
     series = ([f"{stem}-{i:05}-of-{number:05}.safetensors" for i in range(1, number + 1)] for stem in stems)
-    return next(names for names in series if not any((folder / name).exists() for name in names))
+    return next(names for names in series if _reserve(folder, names))
+
+
+def _reserve(folder: Path, names: list[str]) -> bool:
+    if any((folder / name).exists() for name in names):
+        return False
+    try:
+        (folder / names[0]).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise SaveError(folder / names[0], None, f"could not be written: {error.strerror}") from error
+    return True
 
 
 def _write_shards(folder: Path, tensors: Mapping[str, np.ndarray], files: dict[str, list[str]], total: int) -> None:
