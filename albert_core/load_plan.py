@@ -24,6 +24,8 @@ from albert_core.parameters import PREFIX, TIED, Parameter, part_of
 
 __all__ = ["LoadPlan", "LoadReport", "check_ties"]
 
+_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # PyTorch's first ALBERTs
+
 
 @dataclass
 class LoadReport:
@@ -63,7 +65,7 @@ class LoadPlan:
         self.report, self.sources, self.path = LoadReport(), {}, path
         self.problems: dict[type[CheckpointError], list[str]] = {}
         self.state, self.lenient = state, ignore_mismatched_sizes
-        names = {_canonical(key): key for key in state.keys()}
+        names = self._names()
         for p in table.values():
             if p.tied_to is None:
                 self._assign(p, names)
@@ -71,6 +73,14 @@ class LoadPlan:
         ties = list(self._ties(table, names))
         self._raise()
         check_ties(state, ties, path, IntegrityError)
+
+    def _names(self) -> dict[str, str]:
+        """The checkpoint's keys by the canonical names they mean; of two that mean one, the canonical one."""
+        names: dict[str, str] = {}
+        for key in sorted(self.state.keys(), key=lambda key: _canonical(key) != key):
+            if (kept := names.setdefault(_canonical(key), key)) != key:
+                self._problem(UnexpectedKeys, f"{key} (another name of {kept})")
+        return names
 
     def _assign(self, p: Parameter, names: dict[str, str]) -> None:
         other = next((tied for tied, target in TIED.items() if target == p.name and tied in names), None)
@@ -155,7 +165,9 @@ def _differ(state: Any, one: str, other: str) -> bool:
 
 
 def _canonical(key: str) -> str:
-    """A checkpoint's key with the encoder's prefix, which a bare encoder's file leaves out."""
+    """A checkpoint's key with a norm's present names, and with the encoder's prefix, which a bare encoder leaves out."""
+    for old, new in _OLD_NAMES.items():
+        key = key.removesuffix(old) + new if key.endswith(old) else key
     return PREFIX + key if part_of(key) is None and part_of(PREFIX + key) else key
 
 

@@ -135,6 +135,18 @@ def test_either_decoder_bias_is_enough(backend: Adapter, name: str, tmp_path: Pa
     assert np.array_equal(model.numpy_state()["predictions.bias"], state["predictions.bias"])
 
 
+@pytest.mark.parametrize("head", ["AlbertModel", HEAD])
+def test_norms_under_their_old_names_are_read(backend: Adapter, head: str, tmp_path: Path) -> None:
+    state = {n: v + 1 for n, v in state_of(AlbertConfig(**TINY), "float32").items()}
+    old = {
+        n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+        for n, v in state.items()
+    }
+    assert sum(name.endswith(("gamma", "beta")) for name in old) == 6
+    loaded = backend.cls(head).from_pretrained(saved(tmp_path, AlbertConfig(**TINY), old)).numpy_state()
+    assert all(np.array_equal(v, state[n]) for n, v in loaded.items())
+
+
 TIES = {  # what a copy of a tied name holds, beside what is used -> the error, and what it says
     "its own bias": (("predictions.decoder.bias", lambda a: a + 1), IntegrityError, "decoder.bias differs from pred"),
     "its own words": (("predictions.decoder.weight", lambda a: a[::-1]), IntegrityError, "decoder.weight differs from"),
@@ -172,6 +184,7 @@ WORDS, KEY = (
     "albert.embeddings.word_embeddings.weight",
     "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight",
 )
+NORM = "albert.embeddings.LayerNorm.weight"
 BROKEN = {
     "missing": (_without(WORDS), MissingKeys, WORDS),
     "unexpected": (lambda s: s.update({"bert.x": s[KEY]}), UnexpectedKeys, "bert.x"),
@@ -191,6 +204,7 @@ BROKEN = {
         ShapeMismatch,
         "predictions.bias",
     ),
+    "two names": (lambda s: s.update({NORM.replace("weight", "gamma"): s[NORM]}), UnexpectedKeys, f"of {NORM}"),
     "integers": (lambda s: s.update({KEY: s[KEY].astype(np.int32)}), DtypeMismatch, "int32"),
     "several": (
         lambda s: (s.pop(WORDS), s.update({"x": s[KEY], KEY: s[KEY][:5]})),
