@@ -23,6 +23,7 @@ from albert_core.config_maps import (
     is_id2label,
     is_label2id,
     is_pruned,
+    named,
     pruned_heads,
 )
 from albert_core.errors import ConfigError
@@ -161,7 +162,7 @@ class AlbertConfig(ConfigFiles):
         if label2id is not None:
             _checked(_FIELDS["label2id"], label2id, path)
         if id2label is not None:
-            id2label = _checked_map("id2label", id2label, path)
+            id2label = _checked_map("id2label", named(id2label), path)
         names, ids = agreed_labels(num_labels, id2label, label2id)
         self.__dict__.update(num_labels=len(names), id2label=_checked_map("id2label", names, path), label2id=ids)
 

@@ -46,6 +46,41 @@ class ConfigFiles:
         """Every field and every kept key, under the names of config.json."""
         raise NotImplementedError
 
+    @property
+    def name_or_path(self) -> str:
+        """Where the file says it came from."""
+        return self.extra.get("_name_or_path", "")
+
+    @property
+    def architectures(self) -> list[str] | None:
+        """The classes that the file says it was saved from."""
+        return self.extra.get("architectures")
+
+    @property
+    def dtype(self) -> str | None:
+        """The dtype that the file says its weights have, by name."""
+        return self.extra.get("dtype", self.extra.get("torch_dtype"))
+
+    @property
+    def torch_dtype(self) -> str | None:
+        """Another name of `dtype`."""
+        return self.dtype
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set several attributes, each as an assignment would.
+
+        Raises:
+            ConfigError: A value is out of range, or its field is read-only.
+        """
+        for name, value in config_dict.items():
+            setattr(self, name, value)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `to_dict` gives, without the fields that have their defaults."""
+        defaults = type(self)().to_dict()
+        own = ("model_type", "vocab_size")  # always there, as in `repr`
+        return {k: v for k, v in self.to_dict().items() if k in own or k not in defaults or v != defaults[k]}
+
     def to_json_string(self) -> str:
         """The config.json text: sorted keys, label ids as strings.
 
