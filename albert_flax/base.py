@@ -199,8 +199,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def _set_array(self, leaf: Leaf, array: Any) -> None:
         if isinstance(array, np.ndarray):
             _checked_dtype(array.dtype)
-            current = leaf.value.get_value()
-            array = put(array, current.sharding if current.committed else None)
+            array = _beside(leaf.value, array)
         leaf.value.set_value(array)
 
     def _draw_again(self, rngs: nnx.Rngs, names: Container[str]) -> None:
@@ -211,9 +210,10 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nnx.Embed:
         table = self.get_input_embeddings()
-        table.embedding, table.num_embeddings = nnx.Param(jnp.asarray(words)), len(words)
+        found = nnx.Param(_beside(table.embedding, words))
         if bias is not None:
-            self.predictions.bias = nnx.Param(jnp.asarray(bias))
+            self.predictions.bias = nnx.Param(_beside(self.predictions.bias, bias))
+        table.embedding, table.num_embeddings = found, len(words)
         self._set_config(config)
         return table
 
@@ -274,6 +274,12 @@ def _sharding(device: Any) -> Sharding | None:
     """Where a model's arrays go; None leaves it to JAX."""
     found = None if device in (None, "auto") else _find_device(device)
     return SingleDeviceSharding(found) if isinstance(found, jax.Device) else found
+
+
+def _beside(old: nnx.Variable[Array], array: np.ndarray) -> Array:
+    """An array where a variable's present one is; where JAX likes if nobody has said where that is to be."""
+    current = old.get_value()
+    return put(array, current.sharding if current.committed else None)
 
 
 def put(array: Any, sharding: Sharding | None) -> Array:

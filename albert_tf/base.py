@@ -205,6 +205,8 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         resized = type(self).from_config(self.get_config() | {"config": config.to_dict()})
         state = self.numpy_state() | {WORDS: words} | ({} if bias is None else {BIAS: bias})
         resized.load_numpy_state({name: array for name, array in state.items() if name not in TIED})
+        for layer, old in zip(resized._flatten_layers(), self._flatten_layers(), strict=True):  # outer ones first
+            layer.trainable = old.trainable
         resized.base_model.encoder.checkpointing = self.base_model.encoder.checkpointing
         return resized
 
