@@ -5,6 +5,7 @@ A reader, a kill or a full disk at any moment leaves either the old file or the 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -58,7 +59,8 @@ def write_folder(path: str | Path) -> Iterator[Path]:
 
     A new folder is built beside its place and renamed when the block ends, or removed when the block fails. An existing
     folder is yielded itself: its files are replaced one by one in the order they are written, so the file that names
-    the others comes last.
+    the others comes last. Of two who build one new folder at once the last to end counts as the first to write: what
+    the other has stays, and what it has not is added.
 
     Raises:
         SaveError: The system refused, or a file stands in the folder's place.
@@ -77,11 +79,25 @@ def write_folder(path: str | Path) -> Iterator[Path]:
         yield staging
         with _os_errors_as_save_error(target):
             _sync_tree(staging)
-            staging.rename(target)
+            _move(staging, target)
             _sync(target.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _move(staging: Path, target: Path) -> None:
+    """Rename a folder; into one that another writer has made meanwhile, what that one has not."""
+    try:
+        staging.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        for path in sorted(staging.iterdir(), key=lambda path: path.suffix == ".json"):  # an index names the others
+            if not (target / path.name).exists():
+                path.rename(target / path.name)
+        shutil.rmtree(staging)
+        _sync(target)
 
 
 @contextmanager

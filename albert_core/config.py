@@ -23,6 +23,7 @@ from albert_core.config_maps import (
     is_id2label,
     is_label2id,
     is_pruned,
+    named,
     pruned_heads,
 )
 from albert_core.errors import ConfigError
@@ -161,7 +162,7 @@ class AlbertConfig(ConfigFiles):
         if label2id is not None:
             _checked(_FIELDS["label2id"], label2id, path)
         if id2label is not None:
-            id2label = _checked_map("id2label", id2label, path)
+            id2label = _checked_map("id2label", named(id2label), path)
         names, ids = agreed_labels(num_labels, id2label, label2id)
         self.__dict__.update(num_labels=len(names), id2label=_checked_map("id2label", names, path), label2id=ids)
 
@@ -271,9 +272,9 @@ class AutoConfig:
     """`AutoConfig.from_pretrained` of code written for transformers; every config here is an `AlbertConfig`."""
 
     @staticmethod
-    def from_pretrained(name_or_path: str | Path, **options: Any) -> AlbertConfig:
+    def from_pretrained(pretrained_model_name_or_path: str | Path, **options: Any) -> AlbertConfig:
         """See `AlbertConfig.from_pretrained`."""
-        return AlbertConfig.from_pretrained(name_or_path, **options)
+        return AlbertConfig.from_pretrained(pretrained_model_name_or_path, **options)
 
 
 def _checked(f: dataclasses.Field[Any], value: Any, path: str | Path | None) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from albert_core.errors import ConfigError, NotFound
+from albert_core.loader_options import check_save_options, split_options
 from albert_core.numerics import ACTIVATIONS
 from albert_core.strict_json import clip, parse_object
 
@@ -44,6 +45,41 @@ class ConfigFiles:
     def to_dict(self) -> dict[str, Any]:
         """Every field and every kept key, under the names of config.json."""
         raise NotImplementedError
+
+    @property
+    def name_or_path(self) -> str:
+        """Where the file says it came from."""
+        return self.extra.get("_name_or_path", "")
+
+    @property
+    def architectures(self) -> list[str] | None:
+        """The classes that the file says it was saved from."""
+        return self.extra.get("architectures")
+
+    @property
+    def dtype(self) -> str | None:
+        """The dtype that the file says its weights have, by name."""
+        return self.extra.get("dtype", self.extra.get("torch_dtype"))
+
+    @property
+    def torch_dtype(self) -> str | None:
+        """Another name of `dtype`."""
+        return self.dtype
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set several attributes, each as an assignment would.
+
+        Raises:
+            ConfigError: A value is out of range, or its field is read-only.
+        """
+        for name, value in config_dict.items():
+            setattr(self, name, value)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `to_dict` gives, without the fields that have their defaults."""
+        defaults = type(self)().to_dict()
+        own = ("model_type", "vocab_size")  # always there, as in `repr`
+        return {k: v for k, v in self.to_dict().items() if k in own or k not in defaults or v != defaults[k]}
 
     def to_json_string(self) -> str:
         """The config.json text: sorted keys, label ids as strings.
@@ -100,11 +136,11 @@ class ConfigFiles:
         return cls.from_dict(parse_object(data, path, "config"), path=path, **overrides)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
         """Read the config of a folder, the bundled model or a hub model.
 
         Args:
-            name_or_path: A folder (or its config.json), the bundled model's name or a hub id.
+            pretrained_model_name_or_path: A folder (or its config.json), the bundled model's name or a hub id.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and fields
                 that win over the file's.
 
@@ -113,22 +149,34 @@ class ConfigFiles:
             FormatError: It is not the JSON of an object.
             ConfigError: It is not that of an ALBERT.
             DownloadError: The hub cannot be reached, or has no such model.
+            ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
-        if Path(name_or_path).is_file():
-            return cls.from_json_file(name_or_path, **options)
-        from albert_core.hub import LOCATE_OPTIONS, locate
+        where, options = split_options(options)
+        name = pretrained_model_name_or_path
+        if Path(name).is_file():
+            return cls.from_json_file(name, **options)
+        from albert_core.hub import locate
 
-        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
-        file = locate(name_or_path, **where).file(CONFIG_NAME)
+        file = locate(name, **where).file(CONFIG_NAME)
         if file is None:
-            raise NotFound(name_or_path, None, f"has no {CONFIG_NAME}")
+            raise NotFound(name, None, f"has no {CONFIG_NAME}")
         return cls.from_json_file(file, **options)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json into `folder`, atomically."""
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write config.json into a folder, atomically.
+
+        Args:
+            save_directory: Made if it does not exist; other files in it stay.
+            **options: Other arguments of transformers, accepted where they change nothing.
+
+        Raises:
+            ConfigError: `hidden_act` is a callable, which no file can hold.
+            ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
+        """
         from albert_core.atomic import write_file
 
-        folder = Path(folder)
+        check_save_options(options)
+        folder = Path(save_directory)
         text = self.to_json_string()
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / CONFIG_NAME, text.encode())

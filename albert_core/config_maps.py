@@ -10,7 +10,16 @@ from typing import Any
 
 from albert_core.config_fields import is_int
 
-__all__ = ["DEFAULT_LABELS", "agreed_labels", "int_keys", "is_id2label", "is_label2id", "is_pruned", "pruned_heads"]
+__all__ = [
+    "DEFAULT_LABELS",
+    "agreed_labels",
+    "int_keys",
+    "is_id2label",
+    "is_label2id",
+    "is_pruned",
+    "named",
+    "pruned_heads",
+]
 
 DEFAULT_LABELS = 2
 
@@ -23,6 +32,13 @@ def int_keys(values: Any) -> dict[int, Any] | None:
         return {int(k): v for k, v in sorted(values.items(), key=lambda item: int(item[0]))}
     except (TypeError, ValueError):
         return None
+
+
+def named(values: Any) -> Any:
+    """The map with numbers among its names as text: where labels were numbers, files of transformers hold them so."""
+    if not isinstance(values, Mapping):
+        return values
+    return {key: str(name) if isinstance(name, int | float) else name for key, name in values.items()}
 
 
 def is_id2label(value: Any) -> bool:

@@ -16,13 +16,12 @@ from typing import Any
 
 from albert_core.errors import DownloadError, NotFound
 from albert_core.safetensors_io import Checkpoint, read_checkpoint
-from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, read_index
+from albert_core.shard_index import read_index, variants_in, weight_names
 from albert_core.strict_json import clip
 
-__all__ = ["BUNDLED_MODEL", "LOCATE_OPTIONS", "Source", "locate"]
+__all__ = ["BUNDLED_MODEL", "Source", "locate"]
 
 BUNDLED_MODEL = "albert-openstax"
-LOCATE_OPTIONS = ("revision", "subfolder", "cache_dir", "token", "local_files_only", "force_download")
 _BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 _ORGANISATION = "albert"  # what a name without an organisation belongs to
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -52,8 +51,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def checkpoint(self) -> Checkpoint:
-        """The weights, downloaded where needed.
+    def checkpoint(self, variant: str | None = None) -> Checkpoint:
+        """The weights, downloaded where needed; those of a variant, for which see `read_checkpoint`.
 
         Raises:
             NotFound, DownloadError: As `file`, or there are no weights in safetensors format.
@@ -70,13 +69,14 @@ class _Folder(Source):
         path = self._files / filename
         return path if path.is_file() else None
 
-    def checkpoint(self) -> Checkpoint:
-        if not any((self._files / name).exists() for name in (WEIGHTS_NAME, INDEX_NAME)):
+    def checkpoint(self, variant: str | None = None) -> Checkpoint:
+        there = any((self._files / name).exists() for name in weight_names(variant))
+        if not (there or variant or variants_in(self._files)):
             from albert_conversion.loading import open_foreign
 
             if (foreign := open_foreign(self._files)) is not None:
                 return foreign  # type: ignore[return-value]  # the same interface
-        return read_checkpoint(self._files)
+        return read_checkpoint(self._files, variant)
 
 
 class _Hub(Source):
@@ -93,19 +93,20 @@ class _Hub(Source):
             _verify(path, f"{self.name}/{filename}")
         return path
 
-    def checkpoint(self) -> Checkpoint:
-        if (weights := self.file(WEIGHTS_NAME)) is not None:
-            return read_checkpoint(weights.parent)
-        if (index := self.file(INDEX_NAME)) is not None:
+    def checkpoint(self, variant: str | None = None) -> Checkpoint:
+        one, several = weight_names(variant)
+        if (weights := self.file(one)) is not None:
+            return read_checkpoint(weights.parent, variant)
+        if (index := self.file(several)) is not None:
             for shard in sorted(set(read_index(index).values())):
                 self.file(shard)
-            return read_checkpoint(index.parent)
-        if (foreign := self._foreign()) is not None:
+            return read_checkpoint(index.parent, variant)
+        if variant is None and (foreign := self._foreign()) is not None:
             return foreign
         if self._offline:
-            raise self._unreachable(WEIGHTS_NAME, None)
+            raise self._unreachable(one, None)
         hint = f"to convert other weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
-        raise NotFound(self.name, None, f"has neither {WEIGHTS_NAME} nor {INDEX_NAME} on the hub", hint)
+        raise NotFound(self.name, None, f"has neither {one} nor {several} on the hub", hint)
 
     def _foreign(self) -> Checkpoint | None:
         """Weights of older releases of transformers, which are read as they are."""

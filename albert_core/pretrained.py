@@ -17,11 +17,12 @@ import numpy as np
 from albert_core.atomic import write_folder
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
-from albert_core.errors import IntegrityError, NotFound
-from albert_core.hub import LOCATE_OPTIONS, locate
-from albert_core.load_plan import LoadPlan, LoadReport
-from albert_core.parameters import PREFIX
-from albert_core.safetensors_io import save_sharded
+from albert_core.errors import IntegrityError, NotFound, SaveError
+from albert_core.hub import locate
+from albert_core.load_plan import LoadPlan, LoadReport, check_ties
+from albert_core.loader_options import check_save_options, split_options
+from albert_core.parameters import PREFIX, TIED
+from albert_core.safetensors_io import MAX_SHARD_SIZE, save_sharded
 from albert_core.surgery import Surgery
 from albert_core.walker import Leaf
 
@@ -30,8 +31,6 @@ __all__ = ["PreTrained", "check_attn_implementation", "checkpoint_dtype"]
 logger = logging.getLogger(__name__)
 
 ATTN_IMPLEMENTATIONS = ("eager", "sdpa")
-# Arguments of code written for transformers that change nothing here: the weights are always safetensors.
-_ACCEPTED = ("from_pt", "from_tf", "from_flax", "use_safetensors", "trust_remote_code", "low_cpu_mem_usage")
 
 
 def check_attn_implementation(name: str | None) -> str:
@@ -106,8 +105,8 @@ class PreTrained(Surgery):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
-        config: AlbertConfig | None = None,
+        pretrained_model_name_or_path: str | Path,
+        config: AlbertConfig | str | Path | None = None,
         dtype: Any = None,
         device: Any = None,
         device_map: Any = None,
@@ -115,13 +114,14 @@ class PreTrained(Surgery):
         ignore_mismatched_sizes: bool = False,
         check_finite: bool = False,
         output_loading_info: bool = False,
+        variant: str | None = None,
         **options: Any,
     ) -> Any:
         """Load a model from a folder, the bundled model's name or a hub id, in evaluation mode.
 
         Args:
-            name_or_path: Where it is. A name without an organisation means `albert/<name>` on the hub.
-            config: Used instead of the checkpoint's config.json.
+            pretrained_model_name_or_path: Where it is. A name without an organisation means `albert/<name>` on the hub.
+            config: Used instead of the checkpoint's config.json; an object, or where one is.
             dtype: A name such as "float32", the framework's own dtype, or "auto"; None or "auto" keeps the
                 checkpoint's. `torch_dtype` is its other name.
             device: Where the model goes; the framework's default when None.
@@ -130,23 +130,27 @@ class PreTrained(Surgery):
             ignore_mismatched_sizes: Initialise head tensors whose shape differs instead of raising.
             check_finite: Refuse weights that hold NaN or infinity.
             output_loading_info: Return (model, report) instead of the model.
+            variant: "fp16" loads `model.fp16.safetensors`, or the shards of its index, in place of `model.safetensors`.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`,
-                `add_pooling_layer`, and config fields that win over the checkpoint's.
+                `add_pooling_layer`, and config fields that win over the checkpoint's. Other arguments of transformers
+                are dropped where they change nothing.
 
         Raises:
             NotFound: There is no such folder, or it holds no weights.
             DownloadError: The hub cannot be reached, or has no such model.
             CheckpointError: The weights are malformed, unsafe, damaged, or not this model's; see its subclasses.
             ConfigError: The config.json is not that of an ALBERT.
+            ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
-        where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
-        dtype = options.pop("torch_dtype", None) if dtype is None else dtype
+        where, options = split_options(options)
+        given = options.pop("torch_dtype", None)
+        dtype = given if dtype is None else dtype
         build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
-        for name in _ACCEPTED:
-            options.pop(name, None)
-        source = locate(name_or_path, **where)
+        source = locate(pretrained_model_name_or_path, **where)
+        if isinstance(config, str | Path):
+            config = AlbertConfig.from_pretrained(config, **where)
         config = _config_of(source, config, options)
-        with source.checkpoint() as checkpoint:
+        with source.checkpoint(variant) as checkpoint:
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
             device = _device_of(device, device_map)
             model = cls._prepare(config, name, device, attn_implementation=attn_implementation, **build)
@@ -154,38 +158,51 @@ class PreTrained(Surgery):
                 checkpoint, checkpoint.path, check_finite, ignore_mismatched_sizes=ignore_mismatched_sizes
             )
             report.integrity, report.dtype = checkpoint.integrity, name
-        _log(report, cls.__name__, name_or_path)
+        _log(report, cls.__name__, pretrained_model_name_or_path)
         model = model._finish(device)
         return (model, asdict(report)) if output_loading_info else model
 
     def save_pretrained(
         self,
-        path: str | Path,
-        max_shard_size: int | str = "5GB",
+        save_directory: str | Path,
+        *,
+        max_shard_size: int | str = MAX_SHARD_SIZE,
         state: Mapping[str, np.ndarray] | None = None,
+        is_main_process: bool = True,
+        **options: Any,
     ) -> None:
         """Write config.json and model.safetensors, atomically; the folder opens in every backend and in transformers.
 
         Args:
-            path: The folder. A new one is built beside its place and renamed; in an existing one each file is replaced
-                atomically and other files stay.
+            save_directory: The folder. A new one is built beside its place and renamed; in an existing one each file
+                is replaced atomically and other files stay.
             max_shard_size: Largest file, in bytes or as "200MB"; more shards are written where needed.
             state: Arrays by canonical name to write in place of the model's, where several devices hold those.
+            is_main_process: False writes nothing.
+            **options: Other arguments of transformers, accepted where they change nothing.
 
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
             OSError: The disk refused; what was there before is intact.
+            SaveError: The masked-LM decoder is not the word embeddings any more, which no file of ours can hold.
+            ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
         """
+        check_save_options(options)
+        if not is_main_process:
+            return
         state = self.numpy_state() if state is None else state
+        ties = [(name, used) for name, used in TIED.items() if name in state and used in state]
+        check_ties(state, ties, save_directory, SaveError)
         state = {n: a for n, a in state.items() if not n.endswith("decoder.weight")}
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}
         dtype = next(iter(state.values())).dtype.name
-        config = self.config.replace(
-            extra={**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype}
-        )
+        extra = {**self.config.extra, "architectures": [self.head_name], "torch_dtype": dtype}
+        if "tie_word_embeddings" in extra:
+            extra["tie_word_embeddings"] = True  # what is written; without it transformers would draw a decoder
+        config = self.config.replace(extra=extra)
         config.to_json_string()  # refuses before anything is written
-        with write_folder(Path(path)) as folder:
+        with write_folder(Path(save_directory)) as folder:
             save_sharded(folder, state, max_shard_size=max_shard_size)
             config.save_pretrained(folder)
 

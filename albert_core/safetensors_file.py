@@ -111,6 +111,10 @@ class Reader(Mapping[str, TensorInfo]):
             raise FormatError(self.path, clip(name), f"expected booleans of 0 and 1, got {int(data.max())}")
         return data.view(info.dtype).reshape(info.shape)
 
+    def digest(self, name: str) -> str | None:
+        """The sha256 that the file carries for a tensor; None where it carries none."""
+        return None if self._digests is None else self._digests[name]
+
     def verify(self) -> str:
         """Read every tensor and drop it.
 

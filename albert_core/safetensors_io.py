@@ -20,10 +20,18 @@ import numpy as np
 from albert_core.atomic import write_file
 from albert_core.errors import AlbertError, NotFound, SaveError
 from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors, tensor_facts
-from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, check_shards, read_index
+from albert_core.shard_index import (
+    INDEX_NAME,
+    WEIGHTS_NAME,
+    check_shards,
+    read_index,
+    variants_in,
+    weight_names,
+)
 
 __all__ = [
     "INDEX_NAME",
+    "MAX_SHARD_SIZE",
     "WEIGHTS_NAME",
     "Checkpoint",
     "open_safetensors",
@@ -33,6 +41,7 @@ __all__ = [
     "split_into_shards",
 ]
 
+MAX_SHARD_SIZE = "5GB"  # transformers' own until version 5
 FOREIGN_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.ckpt-best.index")
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -77,6 +86,10 @@ class Checkpoint(Mapping[str, np.ndarray]):
         """A tensor's dtype, known without reading it."""
         return self._reader_of[name][name].dtype
 
+    def digest(self, name: str) -> str | None:
+        """A tensor's sha256, known without reading it; None where its file carries no digests."""
+        return self._reader_of[name].digest(name)
+
     def verify(self) -> str:
         """Read every tensor and drop it; returns `integrity`. See `Reader.verify`."""
         for reader in self._readers:
@@ -89,11 +102,12 @@ class Checkpoint(Mapping[str, np.ndarray]):
             reader.close()
 
 
-def read_checkpoint(folder: str | Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path, variant: str | None = None) -> Checkpoint:
     """Open the weights of a folder. All headers are checked now; tensors are read when asked for.
 
     Args:
         folder: Holds `model.safetensors`, which wins as in transformers, or `model.safetensors.index.json`.
+        variant: "fp16" for `model.fp16.safetensors` and `model.safetensors.index.fp16.json`.
 
     Raises:
         NotFound: It holds neither.
@@ -103,10 +117,11 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         ResourceLimit, IntegrityError: As `open_safetensors`.
     """
     folder = Path(folder)
-    if (weights := folder / WEIGHTS_NAME).exists():
-        return Checkpoint(weights, {WEIGHTS_NAME: open_safetensors(weights)})
-    if not (index := folder / INDEX_NAME).exists():
-        raise _no_weights(folder)
+    weights, index = (folder / name for name in weight_names(variant))
+    if weights.exists():
+        return Checkpoint(weights, {weights.name: open_safetensors(weights)})
+    if not index.exists():
+        raise _no_weights(folder, weights.name, index.name)
     weight_map = read_index(index)
     with ExitStack() as opened:
         shards = {
@@ -119,14 +134,18 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     return Checkpoint(index, shards)
 
 
-def _no_weights(folder: Path) -> NotFound:
+def _no_weights(folder: Path, *names: str) -> NotFound:
     foreign = [name for name in FOREIGN_WEIGHTS if (folder / name).exists()]
-    reason = f"holds neither {WEIGHTS_NAME} nor {INDEX_NAME}" + (f", but {', '.join(foreign)}" if foreign else "")
+    reason = f"holds neither {' nor '.join(names)}" + (f", but {', '.join(foreign)}" if foreign else "")
     hint = f"convert it with `albert convert {folder} DEST`" if foreign else ""
+    if variants := variants_in(folder):
+        hint = " or ".join(f'variant="{variant}"' for variant in variants) + " is there"
     return NotFound(folder, None, reason if folder.is_dir() else "there is no such folder", hint)
 
 
-def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shard_size: int | str = "5GB") -> None:
+def save_sharded(
+    folder: str | Path, tensors: Mapping[str, np.ndarray], max_shard_size: int | str = MAX_SHARD_SIZE
+) -> None:
     """Write the weights of a checkpoint into an existing folder.
 
     What fits into one file becomes `model.safetensors`; otherwise shards and their index. A checkpoint that is there
@@ -152,7 +171,7 @@ def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shar
         save_safetensors(folder / WEIGHTS_NAME, tensors)
         _remove(folder, old - {WEIGHTS_NAME})
     else:
-        files = dict(zip(_free_names(folder, len(shards)), shards, strict=True))
+        files = dict(zip(_reserved_names(folder, len(shards)), shards, strict=True))
         _write_shards(folder, tensors, files, sum(sizes.values()))
         _remove(folder, old - files.keys() - {INDEX_NAME})
 
@@ -187,11 +206,26 @@ def split_into_shards(sizes: Mapping[str, int], max_shard_size: int | str) -> li
     return shards
 
 
-def _free_names(folder: Path, number: int) -> list[str]:
-    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already."""
+def _reserved_names(folder: Path, number: int) -> list[str]:
+    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already.
+
+    The first is made here, empty, so that another writer at the same time takes other names.
+    """
     stems = ("model" if generation == 1 else f"model.{generation}" for generation in count(1))
     series = ([f"{stem}-{i:05}-of-{number:05}.safetensors" for i in range(1, number + 1)] for stem in stems)
-    return next(names for names in series if not any((folder / name).exists() for name in names))
+    return next(names for names in series if _reserve(folder, names))
+
+
+def _reserve(folder: Path, names: list[str]) -> bool:
+    if any((folder / name).exists() for name in names):
+        return False
+    try:
+        (folder / names[0]).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise SaveError(folder / names[0], None, f"could not be written: {error.strerror}") from error
+    return True
 
 
 def _write_shards(folder: Path, tensors: Mapping[str, np.ndarray], files: dict[str, list[str]], total: int) -> None:

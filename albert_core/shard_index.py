@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,27 @@ from albert_core.errors import FormatError, MissingKeys, NotFound, ResourceLimit
 from albert_core.sniff import looks_like
 from albert_core.strict_json import clip, parse_object
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "check_shards", "read_index", "stays_inside"]
+__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "check_shards", "read_index", "stays_inside", "variants_in", "weight_names"]
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 MAX_INDEX = 100_000_000  # bytes, as for a header
 MAX_NAME = 255  # bytes of a file name on every common file system
 _SHOWN = 10  # problems that one message lists
+_VARIANT = re.compile(r"model\.(\w+)\.safetensors|model\.safetensors\.index\.(\w+)\.json")
+
+
+def weight_names(variant: str | None = None) -> tuple[str, str]:
+    """What the one file and the index are called; a variant stands before the last suffix, as in transformers."""
+    names = (WEIGHTS_NAME, INDEX_NAME)
+    one, index = (f".{variant}.".join(name.rsplit(".", 1)) for name in names) if variant else names
+    return one, index
+
+
+def variants_in(folder: Path) -> list[str]:
+    """The variants of weights that a folder holds."""
+    found = (_VARIANT.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted({match[1] or match[2] for match in found if match})
 
 
 def read_index(path: str | Path) -> dict[str, str]:

@@ -118,7 +118,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *args: Any,
         seed: int = 0,
         input_shape: Any = None,
@@ -129,7 +129,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """As `PreTrained.from_pretrained`, and what transformers' Flax classes take.
 
         Args:
-            name_or_path: As there; so is everything that is not named here.
+            pretrained_model_name_or_path: As there; so is everything that is not named here.
             *args: By position.
             seed: Of the parameters that the checkpoint has not.
             input_shape: Not needed here.
@@ -138,7 +138,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             **options: By name. `device` may also be a `jax.sharding.Sharding`: every array is put there as it is read,
                 so that no device holds more than its share, and nothing is drawn first.
         """
-        model, report = super().from_pretrained(name_or_path, *args, output_loading_info=True, **options)
+        name = pretrained_model_name_or_path
+        model, report = super().from_pretrained(name, *args, output_loading_info=True, **options)
         if seed:
             model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
         found: tuple[Any, ...] = (model,)
@@ -148,10 +149,10 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         found = (*found, report) if output_loading_info else found
         return found if len(found) > 1 else model
 
-    def save_pretrained(self, path: str | Path, max_shard_size: int | str = "5GB", params: Any = None) -> None:
+    def save_pretrained(self, save_directory: str | Path, params: Any = None, **options: Any) -> None:
         """As `PreTrained.save_pretrained`; with `params` these are saved in the place of the model's own."""
         model = self if params is None else functional.bound(self, params, None, None)
-        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, max_shard_size)
+        super(FlaxAlbertPreTrainedModel, model).save_pretrained(save_directory, **options)
 
     def word_matrix(self) -> Array:
         """What the masked-LM head multiplies with, [V, E]."""
@@ -199,8 +200,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def _set_array(self, leaf: Leaf, array: Any) -> None:
         if isinstance(array, np.ndarray):
             _checked_dtype(array.dtype)
-            current = leaf.value.get_value()
-            array = put(array, current.sharding if current.committed else None)
+            array = _beside(leaf.value, array)
         leaf.value.set_value(array)
 
     def _draw_again(self, rngs: nnx.Rngs, names: Container[str]) -> None:
@@ -211,9 +211,10 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nnx.Embed:
         table = self.get_input_embeddings()
-        table.embedding, table.num_embeddings = nnx.Param(jnp.asarray(words)), len(words)
+        found = nnx.Param(_beside(table.embedding, words))
         if bias is not None:
-            self.predictions.bias = nnx.Param(jnp.asarray(bias))
+            self.predictions.bias = nnx.Param(_beside(self.predictions.bias, bias))
+        table.embedding, table.num_embeddings = found, len(words)
         self._set_config(config)
         return table
 
@@ -274,6 +275,12 @@ def _sharding(device: Any) -> Sharding | None:
     """Where a model's arrays go; None leaves it to JAX."""
     found = None if device in (None, "auto") else _find_device(device)
     return SingleDeviceSharding(found) if isinstance(found, jax.Device) else found
+
+
+def _beside(old: nnx.Variable[Array], array: np.ndarray) -> Array:
+    """An array where a variable's present one is; where JAX likes if nobody has said where that is to be."""
+    current = old.get_value()
+    return put(array, current.sharding if current.committed else None)
 
 
 def put(array: Any, sharding: Sharding | None) -> Array:

@@ -14,7 +14,7 @@ from keras import initializers, ops
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
-from albert_core.parameters import WORDS, Parameter
+from albert_core.parameters import TIED, WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.signature import LABELS
 from albert_core.surgery import BIAS, check_embeddings
@@ -203,7 +203,10 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> Self:
         resized = type(self).from_config(self.get_config() | {"config": config.to_dict()})
-        resized.load_numpy_state(self.numpy_state() | {WORDS: words} | ({} if bias is None else {BIAS: bias}))
+        state = self.numpy_state() | {WORDS: words} | ({} if bias is None else {BIAS: bias})
+        resized.load_numpy_state({name: array for name, array in state.items() if name not in TIED})
+        for layer, old in zip(resized._flatten_layers(), self._flatten_layers(), strict=True):  # outer ones first
+            layer.trainable = old.trainable
         resized.base_model.encoder.checkpointing = self.base_model.encoder.checkpointing
         return resized
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
-from albert_core.parameters import Kind, Parameter
+from albert_core.parameters import TIED, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
@@ -100,28 +100,31 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
         if tied and decoder.weight is not words.weight:
             self.tie_weights()
 
+    def numpy_state(self) -> dict[str, np.ndarray]:
+        """As everywhere; a decoder that somebody has untied is there with its own values."""
+        table = self.parameter_table
+        leaves = {p.name: self.leaf(p) for p in table.values() if p.tied_to is not None}
+        untied = {n: leaf for n, leaf in leaves.items() if leaf.value is not self.leaf(table[TIED[n]]).value}
+        return super().numpy_state() | {name: self._get_array(leaf) for name, leaf in untied.items()}
+
     def save_pretrained(
         self,
-        path: str | Path,
-        max_shard_size: int | str = "5GB",
-        state: Mapping[str, Any] | None = None,
-        *,
-        state_dict: Mapping[str, Any] | None = None,
+        save_directory: str | Path,
         is_main_process: bool = True,
+        state_dict: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
-        """As everywhere; the last two are what the Trainer passes.
+        """As `PreTrained.save_pretrained`, in transformers' order.
 
         Args:
-            path: See `PreTrained.save_pretrained`.
-            max_shard_size: See there.
-            state: See there.
-            state_dict: The same in torch's form.
-            is_main_process: False writes nothing.
+            save_directory: As there.
+            is_main_process: As there.
+            state_dict: What `state` is there, in torch's form.
+            **options: As there.
         """
-        if state_dict is not None:
-            state = {name: to_numpy(tensor) for name, tensor in state_dict.items()}
-        if is_main_process:
-            super().save_pretrained(path, max_shard_size, state)
+        if state_dict is not None and is_main_process:
+            options["state"] = {name: to_numpy(tensor) for name, tensor in state_dict.items()}
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **options)
 
     def compile_repeated_blocks(self, **options: Any) -> Self:
         """Compile each layer group, in place, rather than the whole model.

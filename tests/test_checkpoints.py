@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from conftest import Adapter, assert_close
 
 from albert_core import reference
@@ -133,6 +135,47 @@ def test_either_decoder_bias_is_enough(backend: Adapter, name: str, tmp_path: Pa
     assert np.array_equal(model.numpy_state()["predictions.bias"], state["predictions.bias"])
 
 
+@pytest.mark.parametrize("head", ["AlbertModel", HEAD])
+def test_norms_under_their_old_names_are_read(backend: Adapter, head: str, tmp_path: Path) -> None:
+    state = {n: v + 1 for n, v in state_of(AlbertConfig(**TINY), "float32").items()}
+    old = {
+        n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+        for n, v in state.items()
+    }
+    assert sum(name.endswith(("gamma", "beta")) for name in old) == 6
+    loaded = backend.cls(head).from_pretrained(saved(tmp_path, AlbertConfig(**TINY), old)).numpy_state()
+    assert all(np.array_equal(v, state[n]) for n, v in loaded.items())
+
+
+TIES = {  # what a copy of a tied name holds, beside what is used -> the error, and what it says
+    "its own bias": (("predictions.decoder.bias", lambda a: a + 1), IntegrityError, "decoder.bias differs from pred"),
+    "its own words": (("predictions.decoder.weight", lambda a: a[::-1]), IntegrityError, "decoder.weight differs from"),
+    "a shape": (("predictions.decoder.weight", lambda a: a[:5]), ShapeMismatch, r"expected \[37, 6\], got \[5, 6\]"),
+    "the same": (("predictions.decoder.weight", np.copy), None, ""),
+}
+
+
+@pytest.mark.parametrize("digests", [True, False])
+@pytest.mark.parametrize("tie", TIES)
+def test_a_tied_copy_that_differs_is_refused(backend: Adapter, tie: str, digests: bool, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY)
+    state = state_of(config, "float32")
+    (name, change), error, message = TIES[tie]
+    state[name] = np.ascontiguousarray(change(state[name]))
+    folder = saved(tmp_path, config, state)
+    if not digests:
+        safetensors.numpy.save_file(state, folder / WEIGHTS)
+    with pytest.raises(error, match=message) if error else nullcontext():
+        backend.cls(HEAD).from_pretrained(folder)
+    assert backend.cls("AlbertModel").from_pretrained(folder)  # which has no decoder
+
+
+def test_a_tie_that_a_file_denies_is_saved_as_it_is(backend: Adapter, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY, tie_word_embeddings=False)
+    backend.model(HEAD, config, "float32").save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is True
+
+
 def _without(name: str):
     return lambda s: s.pop(name)
 
@@ -141,6 +184,7 @@ WORDS, KEY = (
     "albert.embeddings.word_embeddings.weight",
     "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight",
 )
+NORM = "albert.embeddings.LayerNorm.weight"
 BROKEN = {
     "missing": (_without(WORDS), MissingKeys, WORDS),
     "unexpected": (lambda s: s.update({"bert.x": s[KEY]}), UnexpectedKeys, "bert.x"),
@@ -160,6 +204,7 @@ BROKEN = {
         ShapeMismatch,
         "predictions.bias",
     ),
+    "two names": (lambda s: s.update({NORM.replace("weight", "gamma"): s[NORM]}), UnexpectedKeys, f"of {NORM}"),
     "integers": (lambda s: s.update({KEY: s[KEY].astype(np.int32)}), DtypeMismatch, "int32"),
     "several": (
         lambda s: (s.pop(WORDS), s.update({"x": s[KEY], KEY: s[KEY][:5]})),

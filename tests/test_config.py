@@ -125,6 +125,31 @@ def test_an_attribute_that_is_no_field_is_never_saved() -> None:
     assert "use_cache" not in config.to_dict()
 
 
+def test_label_names_that_are_numbers_are_names() -> None:
+    config = AlbertConfig.from_dict({"id2label": {"0": 0, "1": 1.5}, "label2id": {"0": 0, "1.5": 1}})
+    assert (config.id2label, config.label2id) == ({0: "0", 1: "1.5"}, {"0": 0, "1.5": 1})
+    with pytest.raises(ConfigError, match="id2label"):
+        AlbertConfig.from_dict({"id2label": {"0": None}})
+
+
+def test_members_of_transformers_configs() -> None:
+    kept = {"_name_or_path": "there", "architectures": ["AlbertModel"], "torch_dtype": "float16"}
+    config = AlbertConfig.from_dict({"vocab_size": 37, **kept})
+    assert (config.name_or_path, config.architectures) == ("there", ["AlbertModel"])
+    assert config.dtype == config.torch_dtype == "float16"
+    empty = AlbertConfig()
+    assert (empty.name_or_path, empty.architectures, empty.dtype) == ("", None, None)
+    with pytest.raises(AttributeError):
+        config.architectures = []
+    config.update({"num_labels": 3, "hidden_dropout_prob": 0.5})
+    assert (len(config.id2label), config.hidden_dropout_prob) == (3, 0.5)
+    for name, value in {"hidden_dropout_prob": 2.0, "hidden_size": 5}.items():
+        with pytest.raises(ConfigError, match=name):
+            config.update({name: value})
+    assert empty.to_diff_dict() == {"model_type": "albert", "vocab_size": 30000}
+    assert AlbertConfig.from_dict(config.to_diff_dict()) == config
+
+
 def test_an_unknown_keyword_warns_with_the_nearest_field_and_is_kept() -> None:
     with pytest.warns(UserWarning, match="'hidden_size'"):
         config = AlbertConfig(hiden_size=3)

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from faulty_disk import FaultyDisk, disk_full, faulty
 from small_checkpoint import OTHER, STATE, raw, state_of
 
+from albert_core import safetensors_io
 from albert_core.atomic import write_file, write_folder
 from albert_core.errors import CheckpointError, FormatError, SaveError
 from albert_core.safetensors_io import save_sharded
@@ -192,17 +194,36 @@ def test_an_error_of_the_caller_passes_and_leaves_nothing(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_writer_of_a_new_folder_does_not_mix_in(tmp_path):
-    def two_writers() -> None:
-        with write_folder(tmp_path / "model") as slow:
-            save_sharded(slow, STATE, max_shard_size=16)
-            with write_folder(tmp_path / "model") as quick:
-                save_sharded(quick, OTHER)
-
-    with pytest.raises(SaveError, match="model: could not be written"):
-        two_writers()
-    assert state_of(tmp_path / "model") == raw(OTHER)
+@pytest.mark.parametrize("mine", SIZES)
+@pytest.mark.parametrize("theirs", SIZES)
+def test_a_second_writer_of_a_new_folder_does_not_mix_in(tmp_path, mine, theirs):
+    with write_folder(tmp_path / "model") as slow:
+        save_sharded(slow, STATE, max_shard_size=SIZES[mine])
+        write_file(slow / "mine.txt", b"mine")
+        with write_folder(tmp_path / "model") as quick:
+            save_sharded(quick, OTHER, max_shard_size=SIZES[theirs])
+    assert state_of(tmp_path / "model") in (raw(OTHER), raw(STATE))
+    assert (mine, theirs) == ("one file", "shards") or state_of(tmp_path / "model") == raw(OTHER)
+    assert (tmp_path / "model" / "mine.txt").read_bytes() == b"mine"
     assert litter(tmp_path) == []
+
+
+def test_two_writers_of_shards_in_one_folder_do_not_mix(tmp_path, monkeypatch):
+    save, both = safetensors_io.save_safetensors, threading.Barrier(2, timeout=30)
+
+    def together(path, tensors) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait()
+        save(path, tensors)
+
+    monkeypatch.setattr(safetensors_io, "save_safetensors", together)
+    threads = [threading.Thread(target=save_sharded, args=(tmp_path, state, 16)) for state in (STATE, OTHER)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert state_of(tmp_path) in (raw(STATE), raw(OTHER))
+    assert len(list(tmp_path.glob("model*-of-00002.safetensors"))) == 4  # each has names of its own
 
 
 def test_readers_beside_a_writer_see_one_checkpoint_or_the_other(tmp_path):

@@ -420,11 +420,13 @@ def test_from_pretrained_takes_the_checkpoints_dtype(tmp_path: Any) -> None:
         FlaxAlbertForMaskedLM.from_pretrained(tmp_path / "model", dtype="float64")
 
 
-def test_loading_keeps_the_sharding() -> None:
-    model = make_model(FlaxAlbertModel)
+def test_loading_and_resizing_keep_the_sharding() -> None:
+    model = make_model(FlaxAlbertForMaskedLM)
     state = model.numpy_state()
     mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     nnx.update(model, jax.device_put(nnx.state(model), everywhere))
     model.load_numpy_state(state)
+    assert {p.sharding for p in jax.tree.leaves(nnx.state(model, nnx.Param))} == {everywhere}
+    model.resize_token_embeddings(40)
     assert {p.sharding for p in jax.tree.leaves(nnx.state(model, nnx.Param))} == {everywhere}

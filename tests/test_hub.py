@@ -156,6 +156,24 @@ def test_a_hub_model_is_downloaded_once_and_then_read_offline(hub, tmp_path, cac
     assert hub.requests == []
 
 
+@pytest.mark.parametrize("size", ["5GB", 16], ids=["one file", "shards"])
+@pytest.mark.parametrize("where", ["folder", "hub"])
+def test_a_variant_has_names_of_its_own(hub, tmp_path, cache, where, size):
+    _files(tmp_path / "m", max_shard_size=size)
+    old = tmp_path / "m" / ("model.safetensors" if size == "5GB" else "model.safetensors.index.json")
+    new = old.rename(old.with_suffix(f".fp16{old.suffix}"))
+    hub.repos[BASE] = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    source = locate(tmp_path / "m" if where == "folder" else BASE, cache_dir=cache)
+    with source.checkpoint("fp16") as checkpoint:
+        _assert_state(checkpoint)
+        assert checkpoint.path.name == new.name
+    with pytest.raises(NotFound, match=r"neither model\.bf16\.safetensors nor model\.safetensors\.index\.bf16\.json"):
+        source.checkpoint("bf16")
+    if where == "folder":
+        with pytest.raises(NotFound, match=r'neither model\.safetensors nor .*variant="fp16" is there'):
+            source.checkpoint()
+
+
 def test_a_subfolder_of_a_hub_model(hub, tmp_path, cache):
     hub.repos[BASE] = {f"deep/{name}": data for name, data in _files(tmp_path / "f", max_shard_size=16).items()}
     hub.repos[BASE] |= {name: data for name, data in _files(tmp_path / "g").items() if name != "config.json"}

@@ -84,6 +84,25 @@ def test_resizing_stays_in_the_dtype_and_on_disk(backend: Adapter, tmp_path: Pat
     assert all(np.array_equal(a, loaded.numpy_state()[n]) for n, a in model.numpy_state().items())
 
 
+def freeze(backend: Adapter, model: Any) -> None:
+    if backend.name == "torch":
+        model.base_model.requires_grad_(False)
+        model.predictions.dense.requires_grad_(False)
+    elif backend.name == "tf":
+        model.base_model.trainable = model.predictions.dense.trainable = False
+
+
+def test_resizing_keeps_what_is_frozen(backend: Adapter) -> None:
+    model = backend.model("AlbertForMaskedLM", AlbertConfig(**TINY), "float32")
+    freeze(backend, model)  # in Flax the optimizer knows, not the model
+    trained = [model._is_trainable(model.leaf(p)) for p in model.own_parameters()]
+    other = resized(backend, model, 40)
+    assert [other._is_trainable(other.leaf(p)) for p in other.own_parameters()] == trained
+    assert backend.name == "flax" or {*trained} == {True, False}
+    if backend.name == "tf":
+        assert len(other.trainable_variables) == len(model.trainable_variables) == trained.count(True)
+
+
 @pytest.mark.parametrize("rows", [0, -3, 5])
 def test_a_refused_size_changes_nothing(backend: Adapter, rows: int) -> None:
     with backend.precision("float64"):

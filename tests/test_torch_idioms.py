@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from albert_core.config import AlbertConfig
+from albert_core.errors import SaveError
 from albert_core.heads import HEADS
 from albert_core.numerics import ACTIVATIONS
 from albert_core.parity_suite import TINY, batch, drawn_state
@@ -136,6 +137,18 @@ def test_tied_weights_stay_tied() -> None:
     assert is_tied(empty)
     assert empty.dtype is torch.float64
     assert torch.equal(answer(empty.eval()), answer(model_of()))
+
+
+@pytest.mark.parametrize("leaf", ["weight", "bias"])
+def test_a_decoder_of_its_own_is_not_lost_on_save(leaf: str, tmp_path: Path) -> None:
+    decoder = (model := model_of()).predictions.decoder
+    setattr(decoder, leaf, nn.Parameter(getattr(decoder, leaf).detach().clone()))
+    model.save_pretrained(tmp_path / "equal")
+    with torch.no_grad():
+        getattr(decoder, leaf).add_(1)
+    with pytest.raises(SaveError, match=rf"predictions\.decoder\.{leaf} differs from .*, to which it is tied"):
+        model.save_pretrained(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 # -- dtypes and modes ----------------------------------------------------------------------------------------------

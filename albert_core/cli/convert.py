@@ -13,6 +13,7 @@ import click
 from albert_core.cli.options import WIDE
 from albert_core.cli.progress import counter
 from albert_core.formats import FORMATS
+from albert_core.safetensors_io import MAX_SHARD_SIZE
 
 if TYPE_CHECKING:
     from albert_conversion.convert import Report
@@ -30,7 +31,9 @@ _WRITABLE = [name for name, known in FORMATS.items() if known.writable]
 @click.option("--dtype", help="Convert values to float64, float32, bfloat16 or float16.  [default: as they are]")
 @click.option("--config", help="Config file, or a model such as albert-base-v2, where none lies beside the weights.")
 @click.option("--allow-loss", is_flag=True, help="Leave out what the format cannot hold instead of refusing.")
-@click.option("--max-shard-size", default="5GB", show_default=True, help="Largest file, where the format has shards.")
+@click.option(
+    "--max-shard-size", default=MAX_SHARD_SIZE, show_default=True, help="Largest file, where the format has shards."
+)
 @click.option("--dry-run", is_flag=True, help="Check and report, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def command(source: Path, dest: Path, head: str, as_json: bool, **options: Any) -> None:

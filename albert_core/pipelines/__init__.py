@@ -8,7 +8,8 @@ from typing import Any
 
 from albert_core.backends import BACKENDS, installed, load
 from albert_core.errors import BackendMissing
-from albert_core.hub import BUNDLED_MODEL, LOCATE_OPTIONS
+from albert_core.hub import BUNDLED_MODEL
+from albert_core.loader_options import LOCATE_OPTIONS
 from albert_core.pipelines.fill_mask import FillMaskPipeline
 
 __all__ = ["TASKS", "FillMaskPipeline", "pipeline", "pipeline_for"]

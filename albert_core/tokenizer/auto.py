@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from albert_core.loader_options import split_options
 from albert_core.strict_json import parse_object
 from albert_core.tokenizer.albert import AlbertTokenizer, AlbertTokenizerFast
 from albert_core.tokenizer.base import PretrainedTokenizer
@@ -18,19 +19,22 @@ class AutoTokenizer:
     """`AutoTokenizer.from_pretrained` of code written for transformers."""
 
     @staticmethod
-    def from_pretrained(name_or_path: str | Path, use_fast: bool = True, **options: Any) -> PretrainedTokenizer:
+    def from_pretrained(
+        pretrained_model_name_or_path: str | Path, use_fast: bool = True, **options: Any
+    ) -> PretrainedTokenizer:
         """AlbertTokenizerFast, for which a foreign tokenizer.json wins over the spiece.model; WordPiece for vocab.txt.
 
         Args:
-            name_or_path: A folder, the bundled model's name or a hub id.
+            pretrained_model_name_or_path: A folder, the bundled model's name or a hub id.
             use_fast: False gives AlbertTokenizer, which reads spiece.model; WordPiece has but one class.
             **options: See `PretrainedTokenizer.from_pretrained`.
         """
-        from albert_core.hub import LOCATE_OPTIONS, locate
+        from albert_core.hub import locate
 
-        source = locate(name_or_path, **{key: options.pop(key) for key in LOCATE_OPTIONS if key in options})
+        where, options = split_options(options)
+        source = locate(name := pretrained_model_name_or_path, **where)
         kind = AlbertTokenizerFast if use_fast else AlbertTokenizer
-        return (WordPieceTokenizer if _is_wordpiece(source) else kind)._from_source(source, name_or_path, options)
+        return (WordPieceTokenizer if _is_wordpiece(source) else kind)._from_source(source, name, options)
 
 
 def _is_wordpiece(source: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from albert_core.errors import TokenizerError
+from albert_core.loader_options import check_save_options, split_options
 from albert_core.strict_json import parse_object
 from albert_core.tokenizer.encoding import TextEncoding
 from albert_core.tokenizer.engine import Engine
@@ -77,12 +78,12 @@ class PretrainedTokenizer(TextEncoding):
         require_special_tokens(self.special_tokens, self.engine.ids, self._path())
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
         """Load from a folder, the bundled model's name or a hub id.
 
         Args:
-            name_or_path: Where the files are: a vocabulary, tokenizer_config.json, special_tokens_map.json. A
-                tokenizer.json that was not written here wins over a spiece.model.
+            pretrained_model_name_or_path: Where the files are: a vocabulary, tokenizer_config.json,
+                special_tokens_map.json. A tokenizer.json that was not written here wins over a spiece.model.
             **options: `revision`, `subfolder`, `cache_dir`, `token`, `local_files_only`, `force_download`, and
                 arguments of the constructor, which win over the files'.
 
@@ -90,11 +91,13 @@ class PretrainedTokenizer(TextEncoding):
             NotFound: There is no such folder.
             DownloadError: The hub cannot be reached, or has no such model.
             TokenizerError: There is no vocabulary of a kind that this class reads, or a file is malformed.
+            ValueError: An argument of transformers asks for what is not done here; see `albert_core.loader_options`.
         """
-        from albert_core.hub import LOCATE_OPTIONS, locate
+        from albert_core.hub import locate
 
-        source = locate(name_or_path, **{key: options.pop(key) for key in LOCATE_OPTIONS if key in options})
-        return cls._from_source(source, name_or_path, options)
+        where, options = split_options(options)
+        name = pretrained_model_name_or_path
+        return cls._from_source(locate(name, **where), name, options)
 
     @classmethod
     def _from_source(cls, source: Any, name_or_path: str | Path, options: dict[str, Any]) -> Self:
@@ -111,24 +114,30 @@ class PretrainedTokenizer(TextEncoding):
         tokenizer._compare_with(source.file("config.json"))
         return tokenizer
 
-    def save_pretrained(self, folder: str | Path) -> tuple[str, ...]:
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> tuple[str, ...]:
         """Write everything that `from_pretrained` reads, atomically, and name the files.
 
         The folder opens in transformers too.
 
         Args:
-            folder: Made if it does not exist; other files in it stay.
+            save_directory: Made if it does not exist; other files in it stay.
+            **options: Other arguments of transformers, accepted where they change nothing.
+
+        Raises:
+            ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
         """
         from albert_core.atomic import write_file, write_folder
 
+        check_save_options(options)
+        folder = Path(save_directory)
         files = self._vocabulary_files() | {
             CONFIG_FILE: json_bytes(self._options()),
             SPECIAL_TOKENS_FILE: json_bytes(self._special_tokens_json()),
         }
-        with write_folder(Path(folder)) as target:
+        with write_folder(folder) as target:
             for name, content in files.items():
                 write_file(target / name, content)
-        return tuple(str(Path(folder) / name) for name in files)
+        return tuple(str(folder / name) for name in files)
 
     def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write the vocabulary's files, tokenizer.json among them, and name them.
