@@ -117,7 +117,7 @@ class _Hub(Source):
             for shard in sorted(set(read_index(path).values())) if path.suffix == ".json" else ():
                 self.file(shard)
             self.file("config.json")
-            return open_foreign(path.parent)  # type: ignore[return-value]  # the same interface
+            return open_foreign(path)  # type: ignore[return-value]  # the same interface
         return None
 
     def _download(self, filename: str) -> Path | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from albert_conversion.convert import convert, plan_of
+from albert_conversion.loading import FOREIGN_FILES
 from albert_conversion.opened import open_checkpoint
 from conftest import Adapter
 from conversion_cases import hub_epsilon, tensors_of
@@ -20,6 +21,7 @@ from test_hub import _forget_connections
 from albert_core import reference
 from albert_core.errors import BackendMissing, FormatError, NotFound
 from albert_core.hub import locate
+from albert_core.safetensors_file import save_safetensors
 
 FOREIGN = Path(__file__).parent / "foreign"
 INPUTS = {
@@ -84,6 +86,19 @@ def test_every_backend_loads_the_folder_as_it_is(kind: str, backend: Adapter) ->
         assert np.abs(got[name] - expected).max() < CLOSE[kind], name
     _, report = backend.cls("AlbertForMaskedLM").from_pretrained(FOREIGN / kind, output_loading_info=True)
     assert {name.split(".")[0] for name in report["unexpected_keys"]} <= {"albert", "sop_classifier"}
+
+
+@pytest.mark.parametrize("kind", ["bin", "h5", "msgpack"])
+def test_what_else_lies_in_a_folder_is_not_taken_for_the_weights(kind: str, tmp_path: Path) -> None:
+    shutil.copytree(FOREIGN / kind, tmp_path / "m")
+    weights = next(name for name in FOREIGN_FILES if (tmp_path / "m" / name).exists())
+    for name in ("training_args.bin", "adapter_model.bin", "optimizer.pt", "rng_state.pth", "other.h5"):
+        other = "h5/tf_model.h5" if name.endswith("h5") else "bin/pytorch_model.bin"
+        shutil.copy(FOREIGN / other, tmp_path / "m" / name)
+    save_safetensors(tmp_path / "m/adapter_model.safetensors", {"lora_A": np.zeros(2, np.float32)})
+    assert convert(tmp_path / "m", tmp_path / "out").source == str(tmp_path / "m" / weights)
+    with locate(tmp_path / "m").checkpoint() as checkpoint:
+        assert checkpoint.path == tmp_path / "m" / weights
 
 
 def test_another_foreign_folder_is_met_with_the_command_that_converts_it(backend: Adapter, tmp_path: Path) -> None:

@@ -40,22 +40,22 @@ class ForeignCheckpoint(State):
         self.close()
 
 
-def open_foreign(folder: Path) -> ForeignCheckpoint | None:
-    """Open the foreign checkpoint of a folder, or None when there is none of any format.
+def open_foreign(path: Path) -> ForeignCheckpoint | None:
+    """Open a foreign checkpoint, or that of a folder; None when there is none of any format.
 
     Raises:
         NotFound: It is of a format that has to be converted first; the message gives the command.
         BackendMissing: The library that reads it is not installed.
         CheckpointError: It is malformed, unsafe or not that of an ALBERT.
     """
-    found = find_checkpoints(folder)
+    found = find_checkpoints(path)
     if not found:
         return None
     if found[0].format not in READABLE:
         title, name = FORMATS[found[0].format].title, found[0].path.name
-        hint = f"convert it with `albert convert {shlex.quote(str(folder))} {shlex.quote(f'{folder}-converted')}`"
-        raise NotFound(folder, None, f"holds no safetensors, but {title} ({name})", hint)
-    opened = open_checkpoint(folder)
+        hint = f"convert it with `albert convert {shlex.quote(str(path))} {shlex.quote(f'{path}-converted')}`"
+        raise NotFound(path, None, f"holds no safetensors, but {title} ({name})", hint)
+    opened = open_checkpoint(path)
     try:
         plan = Plan(opened.source, opened.config, None, opened.labels_known, opened.filled, any_head=True)
         return ForeignCheckpoint(plan, opened.source.path, opened.source.close)
