@@ -6,20 +6,18 @@ The names and the index are those of transformers, which opens the same folder. 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from albert_core.atomic import write_file
-from albert_core.errors import AlbertError, NotFound, SaveError
+from albert_core.errors import NotFound
 from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors, tensor_facts
+from albert_core.shard_files import replace_weights
 from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, check_shards, read_index
 
 __all__ = [
@@ -130,8 +128,7 @@ def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shar
     """Write the weights of a checkpoint into an existing folder.
 
     What fits into one file becomes `model.safetensors`; otherwise shards and their index. A checkpoint that is there
-    already stays whole until the new one is: shards get names that are not taken, the file that a reader looks for is
-    replaced last, and only then the old files go.
+    already is replaced as a whole; see `replace_weights`.
 
     Args:
         folder: An existing folder, see `albert_core.atomic.write_folder`.
@@ -147,14 +144,11 @@ def save_sharded(folder: str | Path, tensors: Mapping[str, np.ndarray], max_shar
     folder = Path(folder)
     sizes = {name: math.prod(shape) * dtype.itemsize for name, (dtype, shape) in tensor_facts(tensors).items()}
     shards = split_into_shards(sizes, max_shard_size)
-    old = _old_files(folder)
-    if len(shards) == 1:
-        save_safetensors(folder / WEIGHTS_NAME, tensors)
-        _remove(folder, old - {WEIGHTS_NAME})
-    else:
-        files = dict(zip(_free_names(folder, len(shards)), shards, strict=True))
-        _write_shards(folder, tensors, files, sum(sizes.values()))
-        _remove(folder, old - files.keys() - {INDEX_NAME})
+
+    def write(path: Path, names: Sequence[str]) -> None:
+        save_safetensors(path, tensors if len(names) == len(sizes) else {name: tensors[name] for name in names})
+
+    replace_weights(folder, WEIGHTS_NAME, shards, write, sum(sizes.values()))
 
 
 def _bytes_of(size: int | str) -> int:
@@ -185,45 +179,3 @@ def split_into_shards(sizes: Mapping[str, int], max_shard_size: int | str) -> li
         shards[-1].append(name)
         filled += sizes[name]
     return shards
-
-
-def _free_names(folder: Path, number: int) -> list[str]:
-    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already."""
-    stems = ("model" if generation == 1 else f"model.{generation}" for generation in count(1))
-    series = ([f"{stem}-{i:05}-of-{number:05}.safetensors" for i in range(1, number + 1)] for stem in stems)
-    return next(names for names in series if not any((folder / name).exists() for name in names))
-
-
-def _write_shards(folder: Path, tensors: Mapping[str, np.ndarray], files: dict[str, list[str]], total: int) -> None:
-    weight_map = {name: file for file, names in files.items() for name in names}
-    fields = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    index, text = folder / INDEX_NAME, (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode()
-    try:
-        for file, names in files.items():
-            save_safetensors(folder / file, {name: tensors[name] for name in names})
-        write_file(index, text)
-    except BaseException:
-        written = index.exists() and index.read_bytes() == text  # only its fsync failed
-        if not written:
-            _remove(folder, files.keys())
-        elif (folder / WEIGHTS_NAME).exists():  # the old file is still the one that counts
-            _remove(folder, {INDEX_NAME, *files})
-        raise
-
-
-def _old_files(folder: Path) -> set[str]:
-    """Weight files of the checkpoint that is being replaced; an old index that cannot be trusted names none."""
-    old = {name for name in (WEIGHTS_NAME, INDEX_NAME) if (folder / name).exists()}
-    try:
-        shards = set(read_index(folder / INDEX_NAME).values()) if INDEX_NAME in old else set()
-    except AlbertError:
-        shards = set()
-    return old | {name for name in shards if name.endswith(".safetensors")}
-
-
-def _remove(folder: Path, names: Iterable[str]) -> None:
-    try:
-        for name in sorted(names, key=lambda name: (name != INDEX_NAME, name)):  # the index before its shards
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise SaveError(error.filename, None, f"the old file could not be removed: {error.strerror}") from error

@@ -26,7 +26,7 @@ from albert_core.formats import FORMATS
 from albert_core.shard_index import MAX_INDEX
 from albert_core.sniff import looks_like
 
-__all__ = ["Found", "find_checkpoints", "recognise"]
+__all__ = ["Found", "find_checkpoints", "recognise", "taken_before"]
 
 SAVED_MODEL_VARIABLES = "variables/variables.index"  # in a SavedModel or a module of TF-Hub
 _HEAD = 4096  # bytes that tell a file's kind
@@ -118,6 +118,13 @@ def find_checkpoints(path: Path) -> list[Found]:
         found += [Found("orbax", folder, orbax_folder.open_orbax) for folder in folders]
     order = list(FORMATS)
     return sorted(found, key=lambda f: (not _is_usual(f), order.index(f.format)))
+
+
+def taken_before(folder: Path, name: str) -> list[Found]:
+    """The checkpoints of a folder that are read first where a writer puts, or has put, one of the format `name`."""
+    formats = list(FORMATS)
+    usual = [f for f in find_checkpoints(folder) if _is_usual(f) and f.path.name != FORMATS[name].weights]
+    return [f for f in usual if formats.index(f.format) < formats.index(name)]
 
 
 def _with_suffix(path: Path) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 from albert_conversion.source import Source, Stored
 from albert_core.safetensors_file import open_safetensors
 from albert_core.safetensors_io import Checkpoint, read_checkpoint
-from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME
+from albert_core.shard_index import INDEX_NAME
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "open_safetensors_source"]
+__all__ = ["open_safetensors_source"]
 
 
 def open_safetensors_source(path: Path) -> Source:
