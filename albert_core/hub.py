@@ -12,12 +12,15 @@ import re
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from albert_core.errors import DownloadError, NotFound
 from albert_core.safetensors_io import Checkpoint, read_checkpoint
 from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME, read_index
 from albert_core.strict_json import clip
+
+if TYPE_CHECKING:
+    from albert_core.config import AlbertConfig
 
 __all__ = ["BUNDLED_MODEL", "LOCATE_OPTIONS", "Source", "locate"]
 
@@ -52,8 +55,11 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self, config: AlbertConfig | None = None) -> Checkpoint:
         """The weights, downloaded where needed.
+
+        Args:
+            config: The model's config, by which tensors of older formats are told; None reads the one beside them.
 
         Raises:
             NotFound, DownloadError: As `file`, or there are no weights in safetensors format.
@@ -70,11 +76,11 @@ class _Folder(Source):
         path = self._files / filename
         return path if path.is_file() else None
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self, config: AlbertConfig | None = None) -> Checkpoint:
         if not any((self._files / name).exists() for name in (WEIGHTS_NAME, INDEX_NAME)):
             from albert_conversion.loading import open_foreign
 
-            if (foreign := open_foreign(self._files)) is not None:
+            if (foreign := open_foreign(self._files, config)) is not None:
                 return foreign  # type: ignore[return-value]  # the same interface
         return read_checkpoint(self._files)
 
@@ -93,21 +99,21 @@ class _Hub(Source):
             _verify(path, f"{self.name}/{filename}")
         return path
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self, config: AlbertConfig | None = None) -> Checkpoint:
         if (weights := self.file(WEIGHTS_NAME)) is not None:
             return read_checkpoint(weights.parent)
         if (index := self.file(INDEX_NAME)) is not None:
             for shard in sorted(set(read_index(index).values())):
                 self.file(shard)
             return read_checkpoint(index.parent)
-        if (foreign := self._foreign()) is not None:
+        if (foreign := self._foreign(config)) is not None:
             return foreign
         if self._offline:
             raise self._unreachable(WEIGHTS_NAME, None)
         hint = f"to convert other weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
         raise NotFound(self.name, None, f"has neither {WEIGHTS_NAME} nor {INDEX_NAME} on the hub", hint)
 
-    def _foreign(self) -> Checkpoint | None:
+    def _foreign(self, config: AlbertConfig | None) -> Checkpoint | None:
         """Weights of older releases of transformers, which are read as they are."""
         from albert_conversion.loading import FOREIGN_FILES, open_foreign
 
@@ -117,7 +123,7 @@ class _Hub(Source):
             for shard in sorted(set(read_index(path).values())) if path.suffix == ".json" else ():
                 self.file(shard)
             self.file("config.json")
-            return open_foreign(path)  # type: ignore[return-value]  # the same interface
+            return open_foreign(path, config)  # type: ignore[return-value]  # the same interface
         return None
 
     def _download(self, filename: str) -> Path | None:

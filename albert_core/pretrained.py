@@ -146,7 +146,7 @@ class PreTrained(Surgery):
             options.pop(name, None)
         source = locate(name_or_path, **where)
         config = _config_of(source, config, options)
-        with source.checkpoint() as checkpoint:
+        with source.checkpoint(config) as checkpoint:
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
             device = _device_of(device, device_map)
             model = cls._prepare(config, name, device, attn_implementation=attn_implementation, **build)

@@ -24,14 +24,13 @@ def with_labels(config: AlbertConfig, scheme: str, source: Source, keys: Keys) -
     return config if rows == config.num_labels else config.replace(num_labels=rows)
 
 
-def choose_head(source: Source, config: AlbertConfig, keys: Keys, any_head: bool = False) -> str:
+def choose_head(source: Source, config: AlbertConfig, keys: Keys) -> str:
     """The class whose tensors a source holds: the one its config names, or else the only one that fits.
 
     Args:
         source: The checkpoint.
         config: Its config.
         keys: Its names by place.
-        any_head: Take the first of several that fit, for who asks for the tensors and not for the class.
 
     Raises:
         FormatError: Several fit, or none; the message says how to name one.
@@ -41,7 +40,7 @@ def choose_head(source: Source, config: AlbertConfig, keys: Keys, any_head: bool
     if named and _holds(scheme, config, keys, named) and not _left_over(scheme, config, keys, named):
         return named
     fitting = [h for h in HEADS if h in source.format.heads and _fits_head(source, config, keys, h)]
-    if len(fitting) == 1 or (fitting and any_head):
+    if len(fitting) == 1:
         return fitting[0]
     what = " or ".join(fitting) if fitting else "none of the public classes alone"
     raise FormatError(source.path, None, f"the tensors are those of {what}", "name one with --head")

@@ -87,6 +87,12 @@ class Source(Mapping[str, np.ndarray]):
         """A tensor's dtype, known without reading it."""
         return self.tensors[name].dtype
 
+    def same(self, name: str, copy: str) -> bool:
+        """Whether two tensors hold the same values; those that are the same bytes of the file are not read for it."""
+        place = self.tensors[name].same_as
+        tied = place is not None and place == self.tensors[copy].same_as
+        return tied or self[name].tobytes() == self[copy].tobytes()
+
 
 class Bytes:
     """An open file that threads may share; reads are checked for length."""
