@@ -196,6 +196,8 @@ def _spellings(scheme: str, raw: str) -> Iterator[str]:
             yield re.sub("/embeddings$", "/weight", name)  # releases differ in the name of an embedding's table
             yield re.sub("/weight$", "/embeddings", name)
     elif scheme == "flax":
+        raw = raw.replace(".", "/")  # as in safetensors
+        yield raw
         yield raw.removeprefix("params/")
         yield "albert/" + raw.removeprefix("params/")
     elif scheme == "tf1":

@@ -82,7 +82,7 @@ class _Folder(Source):
 
             if (foreign := open_foreign(self._files, config)) is not None:
                 return foreign  # type: ignore[return-value]  # the same interface
-        return read_checkpoint(self._files)
+        return _with_our_names(read_checkpoint(self._files), config)
 
 
 class _Hub(Source):
@@ -101,11 +101,11 @@ class _Hub(Source):
 
     def checkpoint(self, config: AlbertConfig | None = None) -> Checkpoint:
         if (weights := self.file(WEIGHTS_NAME)) is not None:
-            return read_checkpoint(weights.parent)
+            return _with_our_names(read_checkpoint(weights.parent), config)
         if (index := self.file(INDEX_NAME)) is not None:
             for shard in sorted(set(read_index(index).values())):
                 self.file(shard)
-            return read_checkpoint(index.parent)
+            return _with_our_names(read_checkpoint(index.parent), config)
         if (foreign := self._foreign(config)) is not None:
             return foreign
         if self._offline:
@@ -205,6 +205,16 @@ def locate(
         raise NotFound(name, None, f"expected a folder, {kind}")
     options = {"revision": revision, "subfolder": subfolder, "cache_dir": cache_dir, "token": token}
     return _Hub(hub_id, options | {"local_files_only": local_files_only, "force_download": force_download})
+
+
+def _with_our_names(checkpoint: Checkpoint, config: AlbertConfig | None) -> Checkpoint:
+    """What transformers 4's TensorFlow and Flax classes wrote is read as their other files are."""
+    if checkpoint.layout not in ("tf", "flax"):
+        return checkpoint
+    from albert_conversion.loading import open_foreign
+
+    checkpoint.close()
+    return open_foreign(checkpoint.path, config)  # type: ignore[return-value]  # the same interface
 
 
 def _folder(name: str, kind: str, folder: Path, subfolder: str | None) -> Source:

@@ -41,6 +41,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
     Attributes:
         path: `model.safetensors` or the index.
         integrity: "verified" where the files carry digests, against which every read is checked; else "unverified".
+        layout: Whose names and layouts its tensors have, by its own word: "pt", or "tf" or "flax" for those of
+            transformers 4's other classes, which `albert_conversion` reads.
     """
 
     def __init__(self, path: Path, readers: Mapping[str, Reader]) -> None:
@@ -48,6 +50,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         self._reader_of = {name: reader for reader in self._readers for name in reader}
         verified = all(reader.integrity == "verified" for reader in self._readers)
         self.integrity = "verified" if verified else "unverified"
+        self.layout = next((reader.metadata.get("format", "pt") for reader in self._readers), "pt")
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._reader_of[name].read(name)

@@ -35,7 +35,7 @@ def choose_head(source: Source, config: AlbertConfig, keys: Keys) -> str:
     Raises:
         FormatError: Several fit, or none; the message says how to name one.
     """
-    scheme = source.format.scheme
+    scheme = source.scheme
     named = next(iter(_named_heads(config)), None)
     if named and _holds(scheme, config, keys, named) and not _left_over(scheme, config, keys, named):
         return named
@@ -74,7 +74,7 @@ def _left_over(scheme: str, config: AlbertConfig, keys: Keys, head: str) -> bool
 
 def _fits_head(source: Source, config: AlbertConfig, keys: Keys, head: str) -> bool:
     """Whether a head explains every tensor, in its shape; a token classifier comes without a pooler."""
-    scheme = source.format.scheme
+    scheme = source.scheme
     if not _holds(scheme, config, keys, head) or _left_over(scheme, config, keys, head):
         return False
     if head == "AlbertForTokenClassification" and any(name in keys for name in _names(scheme, config, POOLER_PART)):

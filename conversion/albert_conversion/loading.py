@@ -30,7 +30,7 @@ class ForeignCheckpoint(State):
 
     Attributes:
         path: The file that is read.
-        integrity: "unverified": none of these formats has digests.
+        integrity: "unverified", but for safetensors with digests.
     """
 
     def __init__(self, source: Source, config: AlbertConfig) -> None:
@@ -62,7 +62,7 @@ def open_foreign(path: Path, config: AlbertConfig | None = None) -> ForeignCheck
     if not find_checkpoints(path):
         return None
     found = recognise(path)
-    if found.format not in READABLE:
+    if found.format not in (*READABLE, "safetensors"):
         title, name = FORMATS[found.format].title, found.path.name
         hint = f"convert it with `albert convert {shlex.quote(str(path))} {shlex.quote(f'{path}-converted')}`"
         raise NotFound(path, None, f"holds no safetensors, but {title} ({name})", hint)
@@ -81,7 +81,7 @@ def _layout(source: Source, config: AlbertConfig) -> dict[str, tuple[str, bool, 
     Raises:
         IntegrityError: Two tensors for one parameter differ.
     """
-    scheme = source.format.scheme
+    scheme = source.scheme
     known = {
         place.name: (name, rank, place)
         for head in HEADS.values()

@@ -125,7 +125,7 @@ class Plan:
         labels_known: bool = True,
         filled: tuple[str, ...] = (),
     ) -> None:
-        self._source, self._scheme, self._filled = source, source.format.scheme, filled
+        self._source, self._scheme, self._filled = source, source.scheme, filled
         self._problems: dict[type[CheckpointError], list[str]] = {}
         self.lines: list[Line] = []
         self.config, self._explicit = config, head is not None

@@ -1,4 +1,4 @@
-"""Our own and transformers' safetensors as a source, sharded or not."""
+"""Our own and transformers' safetensors as a source, sharded or not, of any of transformers 4's frameworks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from albert_core.shard_index import INDEX_NAME
 
 __all__ = ["open_safetensors_source"]
 
+_SCHEMES = {"tf": "tf_h5", "flax": "flax"}  # the same names as in the h5 and msgpack files of these classes
+
 
 def open_safetensors_source(path: Path) -> Source:
     """Open a safetensors file or an index; see `albert_core.safetensors_io` for what is refused."""
@@ -25,4 +27,5 @@ def open_safetensors_source(path: Path) -> Source:
     tensors: Mapping[str, Stored] = {
         name: Stored(checkpoint.dtype(name), checkpoint.shape(name), partial(read, name)) for name in checkpoint
     }
-    return Source("safetensors", path, tensors, checkpoint.close, checkpoint.integrity)
+    scheme = _SCHEMES.get(checkpoint.layout)
+    return Source("safetensors", path, tensors, checkpoint.close, checkpoint.integrity, scheme)

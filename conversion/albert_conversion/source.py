@@ -47,6 +47,7 @@ class Source(Mapping[str, np.ndarray]):
     Attributes:
         path: The file that was opened: the weights, their index, or the folder that is the checkpoint.
         format: What it is.
+        scheme: How it names tensors, a key of `albert_core.foreign_names.SCHEMES`; its format's, unless told.
         integrity: "verified" where every read is held against a checksum that the format demands, else "unverified".
     """
 
@@ -57,8 +58,10 @@ class Source(Mapping[str, np.ndarray]):
         tensors: Mapping[str, Stored],
         close: Callable[[], object] = lambda: None,
         integrity: str = "unverified",
+        scheme: str | None = None,
     ) -> None:
         self.format: Format = FORMATS[format_name]
+        self.scheme = scheme or self.format.scheme
         self.path, self.tensors, self.close, self.integrity = path, dict(tensors), close, integrity
 
     def __getitem__(self, name: str) -> np.ndarray:
