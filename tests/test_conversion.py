@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-from albert_conversion import torch_bin
+from albert_conversion import inspect_checkpoint, safetensors_source, torch_bin
 from albert_conversion.verify import verify
 from albert_conversion.writers import WRITERS
 from conversion_cases import SIZES, Model, bytes_of, can_hold, convert, models, random_bits, saved, tensors_of
@@ -454,6 +454,27 @@ def test_memory_is_bounded_by_the_largest_tensor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 30, f"{done.stdout.strip()} MB"
     assert tensors_of(tmp_path / "to-safetensors") == tensors_of(start)
+
+
+# -- inspect -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lacks", "problem"), [("tensor", WORDS), ("config", "expected config.json")])
+def test_what_is_known_of_an_incomplete_checkpoint_is_told(
+    lacks: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = random_bits(CONFIG, HEAD, "float32", 1)
+    start = saved(tmp_path / "a", CONFIG, HEAD, {n: a for n, a in state.items() if lacks != "tensor" or n != WORDS})
+    if lacks == "config":
+        (start / "config.json").unlink()
+    opened, open_safetensors = [], safetensors_source.open_safetensors
+    monkeypatch.setattr(
+        safetensors_source, "open_safetensors", lambda path: opened.append(path) or open_safetensors(path)
+    )
+    found = inspect_checkpoint(start)
+    assert (found.integrity, problem in found.problem, found.head) == ("verified", True, "")
+    assert (found.config is None) == (lacks == "config")
+    assert len(opened) == 1
 
 
 # -- verify --------------------------------------------------------------------------------------------------------
