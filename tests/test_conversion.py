@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from albert_core.heads import HEADS
 CONFIG = AlbertConfig(**SIZES)
 HEAD = "AlbertForPreTraining"
 WORDS = "albert.embeddings.word_embeddings.weight"
+OLD_NAMES = {"weight": "gamma", "bias": "beta"}
 KEY = "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight"
 
 
@@ -331,6 +333,18 @@ def test_old_buffers_are_ignored_by_rule_and_either_decoder_bias_is_enough(tmp_p
     ignored = [line for line in report.lines if line.action == "ignored"]
     assert [(line.source, "buffer" in line.rule) for line in ignored] == [("albert.embeddings.position_ids", True)]
     assert tensors_of(tmp_path / "b") == {n: ("float32", a.tobytes()) for n, a in state.items()}
+
+
+@pytest.mark.parametrize("head", [HEAD, "AlbertModel"])
+def test_the_old_names_of_a_norm_s_arrays_are_read(head: str, tmp_path: Path) -> None:
+    state = random_bits(CONFIG, head, "float32", 1)
+    norm = re.compile(r"(LayerNorm|layer_norm)\.(weight|bias)$")
+    old = {norm.sub(lambda m: f"{m[1]}.{OLD_NAMES[m[2]]}", n): a for n, a in state.items()}
+    assert any(n.endswith("full_layer_layer_norm.gamma") for n in old)
+    start = saved(tmp_path / "a", CONFIG, head, old)
+    report = convert(start, tmp_path / "b", "bin")
+    assert "renamed" in {line.action for line in report.lines}
+    assert tensors_of(start) == tensors_of(tmp_path / "b") == {n: ("float32", a.tobytes()) for n, a in state.items()}
 
 
 def test_a_head_can_be_asked_for(tmp_path: Path) -> None:
