@@ -187,6 +187,8 @@ def key_of(scheme: str, known: Collection[str], raw: str) -> str | None:
 def _spellings(scheme: str, raw: str) -> Iterator[str]:
     separator = "." if scheme in ("torch", "nnx") else "/"
     raw = raw.removesuffix(":0" if scheme == "tf_h5" else ".value" if scheme == "nnx" else "")
+    if scheme == "torch":  # what the arrays of a norm are called in old files
+        raw = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", raw))
     yield raw
     yield PREFIX.replace(".", separator) + raw
     if scheme == "tf_h5":
@@ -196,6 +198,8 @@ def _spellings(scheme: str, raw: str) -> Iterator[str]:
             yield re.sub("/embeddings$", "/weight", name)  # releases differ in the name of an embedding's table
             yield re.sub("/weight$", "/embeddings", name)
     elif scheme == "flax":
+        raw = raw.replace(".", "/")  # as in safetensors
+        yield raw
         yield raw.removeprefix("params/")
         yield "albert/" + raw.removeprefix("params/")
     elif scheme == "tf1":

@@ -12,12 +12,15 @@ import re
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from albert_core.errors import DownloadError, NotFound
 from albert_core.safetensors_io import Checkpoint, read_checkpoint
 from albert_core.shard_index import read_index, variants_in, weight_names
 from albert_core.strict_json import clip
+
+if TYPE_CHECKING:
+    from albert_core.config import AlbertConfig
 
 __all__ = ["BUNDLED_MODEL", "Source", "locate"]
 
@@ -51,8 +54,12 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def checkpoint(self, variant: str | None = None) -> Checkpoint:
-        """The weights, downloaded where needed; those of a variant, for which see `read_checkpoint`.
+    def checkpoint(self, variant: str | None = None, config: AlbertConfig | None = None) -> Checkpoint:
+        """The weights, downloaded where needed.
+
+        Args:
+            variant: Those of a variant, for which see `read_checkpoint`.
+            config: The model's config, by which tensors of older formats are told; None reads the one beside them.
 
         Raises:
             NotFound, DownloadError: As `file`, or there are no weights in safetensors format.
@@ -69,14 +76,14 @@ class _Folder(Source):
         path = self._files / filename
         return path if path.is_file() else None
 
-    def checkpoint(self, variant: str | None = None) -> Checkpoint:
+    def checkpoint(self, variant: str | None = None, config: AlbertConfig | None = None) -> Checkpoint:
         there = any((self._files / name).exists() for name in weight_names(variant))
         if not (there or variant or variants_in(self._files)):
             from albert_conversion.loading import open_foreign
 
-            if (foreign := open_foreign(self._files)) is not None:
+            if (foreign := open_foreign(self._files, config)) is not None:
                 return foreign  # type: ignore[return-value]  # the same interface
-        return read_checkpoint(self._files, variant)
+        return _with_our_names(read_checkpoint(self._files, variant), config)
 
 
 class _Hub(Source):
@@ -93,22 +100,22 @@ class _Hub(Source):
             _verify(path, f"{self.name}/{filename}")
         return path
 
-    def checkpoint(self, variant: str | None = None) -> Checkpoint:
+    def checkpoint(self, variant: str | None = None, config: AlbertConfig | None = None) -> Checkpoint:
         one, several = weight_names(variant)
         if (weights := self.file(one)) is not None:
-            return read_checkpoint(weights.parent, variant)
+            return _with_our_names(read_checkpoint(weights.parent, variant), config)
         if (index := self.file(several)) is not None:
             for shard in sorted(set(read_index(index).values())):
                 self.file(shard)
-            return read_checkpoint(index.parent, variant)
-        if variant is None and (foreign := self._foreign()) is not None:
+            return _with_our_names(read_checkpoint(index.parent, variant), config)
+        if variant is None and (foreign := self._foreign(config)) is not None:
             return foreign
         if self._offline:
             raise self._unreachable(one, None)
         hint = f"to convert other weights: `{self._command} --local-dir SOURCE`, then `albert convert SOURCE DEST`"
         raise NotFound(self.name, None, f"has neither {one} nor {several} on the hub", hint)
 
-    def _foreign(self) -> Checkpoint | None:
+    def _foreign(self, config: AlbertConfig | None) -> Checkpoint | None:
         """Weights of older releases of transformers, which are read as they are."""
         from albert_conversion.loading import FOREIGN_FILES, open_foreign
 
@@ -118,7 +125,7 @@ class _Hub(Source):
             for shard in sorted(set(read_index(path).values())) if path.suffix == ".json" else ():
                 self.file(shard)
             self.file("config.json")
-            return open_foreign(path.parent)  # type: ignore[return-value]  # the same interface
+            return open_foreign(path, config)  # type: ignore[return-value]  # the same interface
         return None
 
     def _download(self, filename: str) -> Path | None:
@@ -202,6 +209,16 @@ def locate(
         raise NotFound(name, None, f"expected a folder, {kind}")
     options = {"revision": revision, "subfolder": subfolder, "cache_dir": cache_dir, "token": token}
     return _Hub(hub_id, options | {"local_files_only": local_files_only, "force_download": force_download})
+
+
+def _with_our_names(checkpoint: Checkpoint, config: AlbertConfig | None) -> Checkpoint:
+    """What transformers 4's TensorFlow and Flax classes wrote is read as their other files are."""
+    if checkpoint.layout not in ("tf", "flax"):
+        return checkpoint
+    from albert_conversion.loading import open_foreign
+
+    checkpoint.close()
+    return open_foreign(checkpoint.path, config)  # type: ignore[return-value]  # the same interface
 
 
 def _folder(name: str, kind: str, folder: Path, subfolder: str | None) -> Source:

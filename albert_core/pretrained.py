@@ -150,7 +150,7 @@ class PreTrained(Surgery):
         if isinstance(config, str | Path):
             config = AlbertConfig.from_pretrained(config, **where)
         config = _config_of(source, config, options)
-        with source.checkpoint(variant) as checkpoint:
+        with source.checkpoint(variant, config) as checkpoint:
             name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
             device = _device_of(device, device_map)
             model = cls._prepare(config, name, device, attn_implementation=attn_implementation, **build)

@@ -6,20 +6,18 @@ The names and the index are those of transformers, which opens the same folder. 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from albert_core.atomic import write_file
-from albert_core.errors import AlbertError, NotFound, SaveError
+from albert_core.errors import NotFound
 from albert_core.safetensors_file import Reader, open_safetensors, save_safetensors, tensor_facts
+from albert_core.shard_files import replace_weights
 from albert_core.shard_index import (
     INDEX_NAME,
     WEIGHTS_NAME,
@@ -52,6 +50,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
     Attributes:
         path: `model.safetensors` or the index.
         integrity: "verified" where the files carry digests, against which every read is checked; else "unverified".
+        layout: Whose names and layouts its tensors have, by its own word: "pt", or "tf" or "flax" for those of
+            transformers 4's other classes, which `albert_conversion` reads.
     """
 
     def __init__(self, path: Path, readers: Mapping[str, Reader]) -> None:
@@ -59,6 +59,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         self._reader_of = {name: reader for reader in self._readers for name in reader}
         verified = all(reader.integrity == "verified" for reader in self._readers)
         self.integrity = "verified" if verified else "unverified"
+        self.layout = next((reader.metadata.get("format", "pt") for reader in self._readers), "pt")
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._reader_of[name].read(name)
@@ -149,8 +150,7 @@ def save_sharded(
     """Write the weights of a checkpoint into an existing folder.
 
     What fits into one file becomes `model.safetensors`; otherwise shards and their index. A checkpoint that is there
-    already stays whole until the new one is: shards get names that are not taken, the file that a reader looks for is
-    replaced last, and only then the old files go.
+    already is replaced as a whole; see `replace_weights`.
 
     Args:
         folder: An existing folder, see `albert_core.atomic.write_folder`.
@@ -166,14 +166,11 @@ def save_sharded(
     folder = Path(folder)
     sizes = {name: math.prod(shape) * dtype.itemsize for name, (dtype, shape) in tensor_facts(tensors).items()}
     shards = split_into_shards(sizes, max_shard_size)
-    old = _old_files(folder)
-    if len(shards) == 1:
-        save_safetensors(folder / WEIGHTS_NAME, tensors)
-        _remove(folder, old - {WEIGHTS_NAME})
-    else:
-        files = dict(zip(_reserved_names(folder, len(shards)), shards, strict=True))
-        _write_shards(folder, tensors, files, sum(sizes.values()))
-        _remove(folder, old - files.keys() - {INDEX_NAME})
+
+    def write(path: Path, names: Sequence[str]) -> None:
+        save_safetensors(path, tensors if len(names) == len(sizes) else {name: tensors[name] for name in names})
+
+    replace_weights(folder, WEIGHTS_NAME, shards, write, sum(sizes.values()))
 
 
 def _bytes_of(size: int | str) -> int:
@@ -204,60 +201,3 @@ def split_into_shards(sizes: Mapping[str, int], max_shard_size: int | str) -> li
         shards[-1].append(name)
         filled += sizes[name]
     return shards
-
-
-def _reserved_names(folder: Path, number: int) -> list[str]:
-    """`model-00001-of-0000N.safetensors`; `model.2-…` and so on where a file of such a name is there already.
-
-    The first is made here, empty, so that another writer at the same time takes other names.
-    """
-    stems = ("model" if generation == 1 else f"model.{generation}" for generation in count(1))
-    series = ([f"{stem}-{i:05}-of-{number:05}.safetensors" for i in range(1, number + 1)] for stem in stems)
-    return next(names for names in series if _reserve(folder, names))
-
-
-def _reserve(folder: Path, names: list[str]) -> bool:
-    if any((folder / name).exists() for name in names):
-        return False
-    try:
-        (folder / names[0]).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise SaveError(folder / names[0], None, f"could not be written: {error.strerror}") from error
-    return True
-
-
-def _write_shards(folder: Path, tensors: Mapping[str, np.ndarray], files: dict[str, list[str]], total: int) -> None:
-    weight_map = {name: file for file, names in files.items() for name in names}
-    fields = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    index, text = folder / INDEX_NAME, (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode()
-    try:
-        for file, names in files.items():
-            save_safetensors(folder / file, {name: tensors[name] for name in names})
-        write_file(index, text)
-    except BaseException:
-        written = index.exists() and index.read_bytes() == text  # only its fsync failed
-        if not written:
-            _remove(folder, files.keys())
-        elif (folder / WEIGHTS_NAME).exists():  # the old file is still the one that counts
-            _remove(folder, {INDEX_NAME, *files})
-        raise
-
-
-def _old_files(folder: Path) -> set[str]:
-    """Weight files of the checkpoint that is being replaced; an old index that cannot be trusted names none."""
-    old = {name for name in (WEIGHTS_NAME, INDEX_NAME) if (folder / name).exists()}
-    try:
-        shards = set(read_index(folder / INDEX_NAME).values()) if INDEX_NAME in old else set()
-    except AlbertError:
-        shards = set()
-    return old | {name for name in shards if name.endswith(".safetensors")}
-
-
-def _remove(folder: Path, names: Iterable[str]) -> None:
-    try:
-        for name in sorted(names, key=lambda name: (name != INDEX_NAME, name)):  # the index before its shards
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise SaveError(error.filename, None, f"the old file could not be removed: {error.strerror}") from error

@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from albert_conversion import flax_msgpack, tf_h5, torch_bin
 from albert_conversion.convert import convert, plan_of
 from albert_conversion.opened import open_checkpoint
+from albert_conversion.plan import State
+from albert_conversion.source import Stored
 from hypothesis import strategies as st
 
 from albert_core import reference
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES
+from albert_core.foreign_names import places
 from albert_core.formats import FORMATS, losses
 from albert_core.heads import HEADS
 from albert_core.parameters import PREFIX, parameter_table
@@ -95,6 +99,26 @@ def saved(folder: Path, config: AlbertConfig, head: str, state: dict[str, np.nda
     return folder
 
 
+def written_as(kind: str, folder: Path, config: AlbertConfig, state: dict[str, np.ndarray], parts: list[str]) -> Path:
+    """A state of some parts, which need not be those of one class, as a bin, h5 or msgpack folder."""
+    layout = {
+        place.name: (name, place.transposed, place.shape)
+        for name, several in places(FORMATS[kind].scheme, config, parts).items()
+        for place in several
+        if name in state and place.written
+    }
+    tensors = State({n: Stored(a.dtype, a.shape, lambda a=a: a) for n, a in state.items()}).renamed(layout)
+    config.save_pretrained(folder)
+    with (folder / FORMATS[kind].weights).open("w+b") as file:
+        if kind == "bin":
+            torch_bin.write_bin(file, tensors, {})
+        elif kind == "h5":
+            tf_h5.write_h5(file, tensors, "AlbertModel")
+        else:
+            flax_msgpack.write_msgpack(file, tensors)
+    return folder
+
+
 def tensors_of(path: Path, head: str | None = None) -> dict[str, tuple[str, bytes]]:
     """dtype and bytes of every untied tensor by canonical name."""
     with open_checkpoint(path) as opened:
@@ -137,4 +161,5 @@ __all__ = [
     "random_bits",
     "saved",
     "tensors_of",
+    "written_as",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from albert_conversion import inspect_checkpoint, safetensors_source, torch_bin
 from albert_conversion.verify import verify
 from albert_conversion.writers import WRITERS
 from conversion_cases import SIZES, Model, bytes_of, can_hold, convert, models, random_bits, saved, tensors_of
@@ -36,6 +38,7 @@ from albert_core.heads import HEADS
 CONFIG = AlbertConfig(**SIZES)
 HEAD = "AlbertForPreTraining"
 WORDS = "albert.embeddings.word_embeddings.weight"
+OLD_NAMES = {"weight": "gamma", "bias": "beta"}
 KEY = "albert.encoder.albert_layer_groups.0.albert_layers.0.attention.key.weight"
 
 
@@ -153,6 +156,59 @@ def test_several_checkpoints_in_one_folder(tmp_path: Path) -> None:
     assert (report.source_format, [Path(o).name for o in report.others]) == ("bin", ["tf_model.h5"])
     for name, file in (("bin", "pytorch_model.bin"), ("h5", "tf_model.h5")):
         assert tensors_of(tmp_path / "both" / file) == {n: ("float32", a.tobytes()) for n, a in states[name].items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("bin", "5GB", 300), ("bin", 300, "5GB"), ("bin", 300, 300), ("keras-hub", 1, 1), ("keras", 1, 1), ("tf1", 1, 1)],
+)
+def test_a_new_checkpoint_takes_the_place_of_an_old_one(
+    name: str, old: int | str, new: int | str, tmp_path: Path
+) -> None:
+    masked, encoder = (
+        saved(tmp_path / h, CONFIG, h, random_bits(CONFIG, h, "float32", 1))
+        for h in ("AlbertForMaskedLM", "AlbertModel")
+    )
+    convert(masked, tmp_path / "out", name, max_shard_size=old)
+    report = convert(encoder, tmp_path / "out", name, max_shard_size=new)
+    convert(encoder, tmp_path / "fresh", name, max_shard_size=new)
+    assert (report.head, report.taken_before) == ("AlbertModel", [])
+    assert tensors_of(tmp_path / "out") == tensors_of(tmp_path / "fresh") == tensors_of(encoder)
+    assert len(bytes_of(tmp_path / "out")) == len(bytes_of(tmp_path / "fresh"))
+
+
+def test_a_shard_of_an_old_checkpoint_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (saved(tmp_path / str(n), CONFIG, HEAD, random_bits(CONFIG, HEAD, "float32", n)) for n in (1, 2))
+    convert(first, tmp_path / "out", "bin", max_shard_size=300)
+    before = bytes_of(tmp_path / "out")
+    write, calls = torch_bin.write_bin, itertools.count()
+    monkeypatch.setattr(torch_bin, "write_bin", lambda *a: write(*a) if next(calls) < 2 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        convert(second, tmp_path / "out", "bin", max_shard_size=300)
+    assert bytes_of(tmp_path / "out") == before
+
+
+def test_an_older_checkpoint_of_h5_shards_goes(tmp_path: Path) -> None:
+    start = saved(tmp_path / "a", CONFIG, "AlbertModel", random_bits(CONFIG, "AlbertModel", "float32", 1))
+    for name, weights in (("h5", "tf_model.h5"), ("msgpack", "flax_model.msgpack")):
+        convert(start, tmp_path / name, name)
+        files = bytes_of(tmp_path / name)
+        shard = weights.replace("model.", "model-00001-of-00001.")
+        (tmp_path / name / weights).rename(tmp_path / name / shard)
+        (tmp_path / name / f"{weights}.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+        convert(start, tmp_path / name, name)
+        assert bytes_of(tmp_path / name) == files
+
+
+def test_what_is_read_instead_of_the_new_checkpoint_is_named(tmp_path: Path) -> None:
+    start = saved(tmp_path / "a", CONFIG, "AlbertModel", random_bits(CONFIG, "AlbertModel", "float32", 1))
+    target = saved(tmp_path / "b", CONFIG, "AlbertModel", random_bits(CONFIG, "AlbertModel", "float32", 2))
+    (target / "training_args.bin").write_bytes(b"PK\3\4")
+    for name, before in {"bin": [], "msgpack": ["pytorch_model.bin"], "safetensors": None}.items():
+        expected = [] if before is None else [str(target / n) for n in ("model.safetensors", *before)]
+        for dry_run in (True, False):
+            assert convert(start, target, name, dry_run=dry_run).taken_before == expected
+    assert tensors_of(target) == tensors_of(start)
 
 
 def test_a_format_is_told_by_content_not_by_name(tmp_path: Path) -> None:
@@ -279,6 +335,18 @@ def test_old_buffers_are_ignored_by_rule_and_either_decoder_bias_is_enough(tmp_p
     assert tensors_of(tmp_path / "b") == {n: ("float32", a.tobytes()) for n, a in state.items()}
 
 
+@pytest.mark.parametrize("head", [HEAD, "AlbertModel"])
+def test_the_old_names_of_a_norm_s_arrays_are_read(head: str, tmp_path: Path) -> None:
+    state = random_bits(CONFIG, head, "float32", 1)
+    norm = re.compile(r"(LayerNorm|layer_norm)\.(weight|bias)$")
+    old = {norm.sub(lambda m: f"{m[1]}.{OLD_NAMES[m[2]]}", n): a for n, a in state.items()}
+    assert any(n.endswith("full_layer_layer_norm.gamma") for n in old)
+    start = saved(tmp_path / "a", CONFIG, head, old)
+    report = convert(start, tmp_path / "b", "bin")
+    assert "renamed" in {line.action for line in report.lines}
+    assert tensors_of(start) == tensors_of(tmp_path / "b") == {n: ("float32", a.tobytes()) for n, a in state.items()}
+
+
 def test_a_head_can_be_asked_for(tmp_path: Path) -> None:
     start = saved(tmp_path / "a", CONFIG, HEAD, random_bits(CONFIG, HEAD, "float32", 1))
     report = convert(start, tmp_path / "b", "h5", head="AlbertForMaskedLM")
@@ -400,6 +468,27 @@ def test_memory_is_bounded_by_the_largest_tensor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 30, f"{done.stdout.strip()} MB"
     assert tensors_of(tmp_path / "to-safetensors") == tensors_of(start)
+
+
+# -- inspect -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lacks", "problem"), [("tensor", WORDS), ("config", "expected config.json")])
+def test_what_is_known_of_an_incomplete_checkpoint_is_told(
+    lacks: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = random_bits(CONFIG, HEAD, "float32", 1)
+    start = saved(tmp_path / "a", CONFIG, HEAD, {n: a for n, a in state.items() if lacks != "tensor" or n != WORDS})
+    if lacks == "config":
+        (start / "config.json").unlink()
+    opened, open_safetensors = [], safetensors_source.open_safetensors
+    monkeypatch.setattr(
+        safetensors_source, "open_safetensors", lambda path: opened.append(path) or open_safetensors(path)
+    )
+    found = inspect_checkpoint(start)
+    assert (found.integrity, problem in found.problem, found.head) == ("verified", True, "")
+    assert (found.config is None) == (lacks == "config")
+    assert len(opened) == 1
 
 
 # -- verify --------------------------------------------------------------------------------------------------------

@@ -37,12 +37,14 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_convert_shows_what_becomes_of_every_tensor(source: Path, tmp_path: Path) -> None:
-    done = run("convert", source, tmp_path / "out", "--to", "msgpack")
+    out = saved(tmp_path / "out", CONFIG, HEAD, finite())
+    done = run("convert", source, out, "--to", "msgpack")
     assert done.returncode == 0, done.stderr
     assert "albert.embeddings.word_embeddings.weight" in done.stdout
     assert "(safetensors, verified): 25 read" in done.stdout
     assert "(msgpack, AlbertForQuestionAnswering, float32): written" in done.stdout
-    assert tensors_of(tmp_path / "out") == tensors_of(source)
+    assert f"note: {out / 'model.safetensors'} is there too" in done.stdout
+    assert tensors_of(out / "flax_model.msgpack") == tensors_of(source)
 
 
 def test_the_package_runs_as_a_module_and_speaks_json(source: Path, tmp_path: Path) -> None:

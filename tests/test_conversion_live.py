@@ -26,7 +26,7 @@ from albert_core.parity_suite import drawn_state
 FOREIGN, ROOT = Path(__file__).parent / "foreign", Path(__file__).parents[1]
 PEERS = Path(os.environ.get("ALBERT_PEERS", ROOT / ".venv-peers/bin/python"))
 KERAS_PEERS = Path(os.environ.get("ALBERT_PEERS_KERAS", ROOT / ".venv-peers-keras/bin/python"))
-OF_TRANSFORMERS = ("bin", "h5", "msgpack", "tf1")  # tf1 takes its values from bin
+OF_TRANSFORMERS = ("bin", "h5", "msgpack", "safetensors-tf", "safetensors-flax", "tf1")  # tf1 takes its values from bin
 OF_KERAS = {
     "keras-hub": "AlbertForMaskedLM",
     "keras-hub-classifier": "AlbertForSequenceClassification",

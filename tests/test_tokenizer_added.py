@@ -80,6 +80,47 @@ def test_added_tokens_are_those_of_transformers_5(tmp_path: Path, folder: Path) 
     assert theirs("said [NEW] it <q>")["input_ids"] == ours("said [NEW] it <q>")["input_ids"]
 
 
+@pytest.mark.parametrize("kind", ["tokenizer.json", "in place", "spiece.model", "wordpiece"])
+def test_tokens_that_transformers_5_added_keep_their_ids(
+    kind: str, tmp_path: Path, folder: Path, wordpiece_folder: Path
+) -> None:
+    """It writes all into tokenizer.json and calls the special ones extra_special_tokens."""
+    import transformers
+
+    start = (WordPieceTokenizer if kind == "wordpiece" else AlbertTokenizerFast).from_pretrained(
+        wordpiece_folder if kind == "wordpiece" else folder
+    )
+    start.save_pretrained(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs.add_tokens(["[NEW]", "zyx"])
+    theirs.add_special_tokens({"extra_special_tokens": ["<q>"]})
+    target = tmp_path if kind in ("in place", "spiece.model") else tmp_path / "new"
+    theirs.save_pretrained(target)
+    ours = AutoTokenizer.from_pretrained(target, use_fast=kind != "spiece.model")
+    ours.save_pretrained(tmp_path / "again")
+    again = AutoTokenizer.from_pretrained(tmp_path / "again")
+    back = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")
+    added = {token: start.vocab_size + i for i, token in enumerate(("[NEW]", "zyx", "<q>"))}
+    for each in (ours, again, back):
+        assert {token: each.get_vocab()[token] for token in added} == added
+        assert len(each) == len(theirs)
+        assert set(each.all_special_tokens) == set(theirs.all_special_tokens)
+    assert ours.get_added_vocab().items() >= added.items()
+    text = "in [NEW] it zyx <q>"
+    assert ours.encode(text) == again.encode(text) == theirs.encode(text)
+    assert "<q>" not in ours.decode(ours.encode(text), skip_special_tokens=True)
+    assert "extra_special_tokens" not in (tmp_path / "again/tokenizer_config.json").read_text()
+
+
+def test_the_name_that_transformers_5_has_for_additional_tokens(tokenizer: Any, folder: Path) -> None:
+    assert tokenizer.add_special_tokens({"extra_special_tokens": ["<q>"]}) == 1
+    assert tokenizer.additional_special_tokens == ["<q>"]
+    cls = type(tokenizer)
+    assert cls(folder / "spiece.model", extra_special_tokens=["<q>"]).additional_special_tokens == ["<q>"]
+    with pytest.raises(TokenizerError, match="extra_special_tokens: expected a list of tokens, got 5"):
+        cls(folder / "spiece.model", extra_special_tokens=5)
+
+
 @pytest.mark.parametrize(
     ("token", "text", "found"),
     [

@@ -91,5 +91,7 @@ def _show(report: Report) -> None:
         console.print(f"note: {remark}", markup=False)
     for other in report.others:
         console.print(f"not read: {other}", markup=False)
+    for other in report.taken_before:
+        console.print(f"note: {other} is there too, and is what {report.target} is read as", markup=False)
     done = "written" if report.written else "not written (dry run)"
     console.print(f"{report.target} ({report.target_format}, {report.head}, {dtypes}): {done}", markup=False)

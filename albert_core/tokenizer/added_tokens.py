@@ -11,6 +11,8 @@ from albert_core.tokenizer.vocabulary import Vocabulary
 
 __all__ = ["AddedTokens"]
 
+_ADDITIONAL = ("additional_special_tokens", "extra_special_tokens")
+
 
 class AddedTokens(Vocabulary):
     """The part of a tokenizer that lets its vocabulary grow."""
@@ -55,7 +57,8 @@ class AddedTokens(Vocabulary):
         """Name special tokens, adding to the vocabulary what it lacks.
 
         Args:
-            special_tokens_dict: By attribute name, "additional_special_tokens" with a list.
+            special_tokens_dict: By attribute name, "additional_special_tokens" with a list; transformers 5 calls it
+                "extra_special_tokens".
             replace_additional_special_tokens: The list's tokens are the only additional ones; earlier ones stay in the
                 vocabulary as ordinary added tokens.
 
@@ -66,12 +69,12 @@ class AddedTokens(Vocabulary):
             ValueError: A name that no special token has.
             TokenizerError: Something that is no token.
         """
-        names = (*SPECIAL_TOKENS, "additional_special_tokens")
+        names = (*SPECIAL_TOKENS, *_ADDITIONAL)
         if wrong := [name for name in special_tokens_dict if name not in names]:
             raise ValueError(f"special_tokens_dict: expected keys of {', '.join(names)}, got {wrong[0]!r}")
         before = len(self)
         for name, value in special_tokens_dict.items():
-            if name == "additional_special_tokens":
+            if name in _ADDITIONAL:
                 self._add_additional(value, replace_additional_special_tokens)
             else:
                 token = AddedToken.of(name, value)

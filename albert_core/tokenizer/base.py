@@ -14,7 +14,7 @@ from albert_core.loader_options import check_save_options, split_options
 from albert_core.strict_json import parse_object
 from albert_core.tokenizer.encoding import TextEncoding
 from albert_core.tokenizer.engine import Engine
-from albert_core.tokenizer.files import CONFIG_FILE, SPECIAL_TOKENS_FILE, json_bytes, read_options
+from albert_core.tokenizer.files import CONFIG_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_FILE, json_bytes, read_options
 from albert_core.tokenizer.special_tokens import AddedToken, require_special_tokens
 
 __all__ = ["PretrainedTokenizer", "check_flags"]
@@ -28,6 +28,8 @@ class PretrainedTokenizer(TextEncoding):
     Args:
         special_tokens: Named special tokens: strings, dicts of a JSON file, or objects with `content`.
         additional_special_tokens: More tokens that `skip_special_tokens` leaves out.
+        extra_special_tokens: What transformers 5 calls additional_special_tokens. A dict, which transformers 4 has
+            under this name, is kept and written back.
         added_tokens_decoder: Tokens by id as transformers writes them, special ones among them.
         model_max_length: Longest row of the model, in tokens; none if None.
         padding_side: "right"; "left" is refused, because ALBERT counts positions from the left.
@@ -49,6 +51,7 @@ class PretrainedTokenizer(TextEncoding):
         special_tokens: Mapping[str, Any],
         *,
         additional_special_tokens: Sequence[Any] | None = None,
+        extra_special_tokens: Sequence[Any] | Mapping[str, Any] | None = None,
         added_tokens_decoder: Mapping[Any, Any] | None = None,
         model_max_length: int | None = None,
         padding_side: str = "right",
@@ -57,10 +60,12 @@ class PretrainedTokenizer(TextEncoding):
         **extra: Any,
     ) -> None:
         self.padding_side = padding_side
-        if not isinstance(additional_special_tokens, list | tuple | None):
-            raise TokenizerError(
-                None, f"additional_special_tokens: expected a list of tokens, got {additional_special_tokens!r}"
-            )
+        if isinstance(extra_special_tokens, Mapping):
+            extra, extra_special_tokens = {**extra, "extra_special_tokens": extra_special_tokens}, None
+        more = {"additional_special_tokens": additional_special_tokens, "extra_special_tokens": extra_special_tokens}
+        for name, tokens in more.items():
+            if not isinstance(tokens, list | tuple | None):
+                raise TokenizerError(None, f"{name}: expected a list of tokens, got {tokens!r}")
         if truncation_side not in ("left", "right"):
             raise TokenizerError(None, f"truncation_side: expected 'left' or 'right', got {truncation_side!r}")
         known = _decoded(added_tokens_decoder)
@@ -74,7 +79,7 @@ class PretrainedTokenizer(TextEncoding):
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
         self.extra = extra
         self.engine = self._make_engine()
-        self._restore(known.values(), additional_special_tokens or ())
+        self._restore(known.values(), [token for tokens in more.values() for token in tokens or ()])
         require_special_tokens(self.special_tokens, self.engine.ids, self._path())
 
     @classmethod
@@ -102,7 +107,8 @@ class PretrainedTokenizer(TextEncoding):
     @classmethod
     def _from_source(cls, source: Any, name_or_path: str | Path, options: dict[str, Any]) -> Self:
         config = source.file(CONFIG_FILE)
-        options = {**read_options(config, source.file(SPECIAL_TOKENS_FILE)), **options}
+        saved = read_options(config, source.file(SPECIAL_TOKENS_FILE), source.file(TOKENIZER_FILE))
+        options = {**saved, **options}
         try:
             files = cls._find_files(source, name_or_path, options)
             tokenizer = cls(**{**options, **files})

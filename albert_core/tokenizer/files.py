@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from albert_core.errors import NotFound
+from albert_core.errors import FormatError, NotFound
 from albert_core.strict_json import parse_object
 from albert_core.tokenizer.special_tokens import SPECIAL_TOKENS
 
@@ -65,8 +65,13 @@ class VocabularyFile(NamedTuple):
         return cls(path, path.read_bytes())
 
 
-def read_options(config: Path | None, special_tokens: Path | None) -> dict[str, Any]:
+def read_options(config: Path | None, special_tokens: Path | None, tokenizer: Path | None) -> dict[str, Any]:
     """A constructor's arguments from the JSON files beside a vocabulary; tokenizer_config.json wins.
+
+    Args:
+        config: A tokenizer_config.json.
+        special_tokens: A special_tokens_map.json.
+        tokenizer: A tokenizer.json, in which alone transformers 5 says what was added to the vocabulary.
 
     Raises:
         FormatError: A file is no JSON object.
@@ -75,11 +80,21 @@ def read_options(config: Path | None, special_tokens: Path | None) -> dict[str, 
     tokens = {name: value for name, value in _read_json(special_tokens).items() if name in names}
     options = {name: value for name, value in _read_json(config).items() if name not in _IGNORED}
     given = {name: value for name, value in options.items() if name not in names or value is not None}
-    return {**tokens, **given}
+    return {**({} if "added_tokens_decoder" in given else _read_added(tokenizer)), **tokens, **given}
 
 
 def _read_json(path: Path | None) -> dict[str, Any]:
     return {} if path is None else parse_object(path.read_bytes(), path, "tokenizer options")
+
+
+def _read_added(tokenizer: Path | None) -> dict[str, Any]:
+    """The tokens of a tokenizer.json that are none of its model's; what is malformed is for the library to say."""
+    try:
+        values = _read_json(tokenizer)
+        size, added = len(values["model"]["vocab"]), values["added_tokens"]
+        return {"added_tokens_decoder": {token["id"]: token for token in added if token["id"] >= size}}
+    except (FormatError, KeyError, TypeError):
+        return {}
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from albert_conversion import google_config, keras_h5
 from albert_conversion.opened import HUB_TOKENIZER_FILES, TOKENIZER_FILES, Opened, open_checkpoint, read_small
 from albert_conversion.plan import PROJECTION, Line, Plan, State
+from albert_conversion.recognise import taken_before
 from albert_conversion.source import Stored
 from albert_conversion.writers import WRITERS, Model
 from albert_core.atomic import write_file, write_folder
@@ -45,6 +46,7 @@ class Report:
         remarks: What the readers of either format compute a little differently.
         files: Names of the other files that were written.
         others: Further checkpoints of the source's folder, which were not read.
+        taken_before: Checkpoints of the target's folder that whoever opens the folder reads instead of this one.
         written: False for a dry run.
     """
 
@@ -60,6 +62,7 @@ class Report:
     remarks: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    taken_before: list[str] = field(default_factory=list)
     written: bool = False
 
 
@@ -268,4 +271,5 @@ def _report(opened: Opened, plan: Plan, model: Model, target: Path, to: str, los
         lost=lost,
         remarks=[f.remarks[model.head] for f in (source.format, FORMATS[to]) if model.head in f.remarks],
         others=[str(found.path) for found in opened.others],
+        taken_before=[str(found.path) for found in taken_before(target, to)],
     )

@@ -20,10 +20,8 @@ from albert_core.errors import FormatError, ResourceLimit
 from albert_core.sniff import looks_like
 from albert_core.strict_json import clip
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "looks_like_msgpack", "open_msgpack", "open_msgpack_index", "write_msgpack"]
+__all__ = ["looks_like_msgpack", "open_msgpack", "open_msgpack_index", "write_msgpack"]
 
-WEIGHTS_NAME = "flax_model.msgpack"
-INDEX_NAME = "flax_model.msgpack.index.json"
 _SCALAR_TYPE = 3  # of Flax's extensions; 2 is a complex number
 _MAX_DEPTH = 64  # a Flax model nests about ten maps
 _MAX_NAME = 4096  # bytes of one part of a name

@@ -24,24 +24,23 @@ def with_labels(config: AlbertConfig, scheme: str, source: Source, keys: Keys) -
     return config if rows == config.num_labels else config.replace(num_labels=rows)
 
 
-def choose_head(source: Source, config: AlbertConfig, keys: Keys, any_head: bool = False) -> str:
+def choose_head(source: Source, config: AlbertConfig, keys: Keys) -> str:
     """The class whose tensors a source holds: the one its config names, or else the only one that fits.
 
     Args:
         source: The checkpoint.
         config: Its config.
         keys: Its names by place.
-        any_head: Take the first of several that fit, for who asks for the tensors and not for the class.
 
     Raises:
         FormatError: Several fit, or none; the message says how to name one.
     """
-    scheme = source.format.scheme
+    scheme = source.scheme
     named = next(iter(_named_heads(config)), None)
     if named and _holds(scheme, config, keys, named) and not _left_over(scheme, config, keys, named):
         return named
     fitting = [h for h in HEADS if h in source.format.heads and _fits_head(source, config, keys, h)]
-    if len(fitting) == 1 or (fitting and any_head):
+    if len(fitting) == 1:
         return fitting[0]
     what = " or ".join(fitting) if fitting else "none of the public classes alone"
     raise FormatError(source.path, None, f"the tensors are those of {what}", "name one with --head")
@@ -75,7 +74,7 @@ def _left_over(scheme: str, config: AlbertConfig, keys: Keys, head: str) -> bool
 
 def _fits_head(source: Source, config: AlbertConfig, keys: Keys, head: str) -> bool:
     """Whether a head explains every tensor, in its shape; a token classifier comes without a pooler."""
-    scheme = source.format.scheme
+    scheme = source.scheme
     if not _holds(scheme, config, keys, head) or _left_over(scheme, config, keys, head):
         return False
     if head == "AlbertForTokenClassification" and any(name in keys for name in _names(scheme, config, POOLER_PART)):

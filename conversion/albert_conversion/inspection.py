@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from albert_conversion.opened import home_of, open_checkpoint
-from albert_conversion.plan import Line, Plan
+from albert_conversion.convert import plan_of
+from albert_conversion.opened import home_of, with_neighbours
+from albert_conversion.plan import Line
 from albert_conversion.recognise import find_checkpoints, recognise
 from albert_conversion.source import Source
 from albert_core.dtypes import DTYPES
@@ -80,24 +81,20 @@ def inspect_checkpoint(path: str | Path, config: str | Path | None = None, head:
         CheckpointError: A file is malformed, unsafe or damaged.
     """
     found = recognise(Path(path))
-    lines: list[Line] = []
-    try:
-        with open_checkpoint(Path(path), config) as opened:
-            result = Inspected(str(opened.source.path), opened.source.format.name, opened.source.integrity)
-            result.config = opened.config.to_dict()
-            plan = Plan(opened.source, opened.config, head, opened.labels_known, opened.filled)
-            result.head, result.config, lines = plan.head, plan.config.to_dict(), plan.lines
-    except AlbertError as error:
-        result = _without_plan(found.format, found.path, error)
     with found.open(found.path) as source:
+        result = Inspected(str(source.path), source.format.name, source.integrity)
+        lines: list[Line] = []
+        try:
+            opened = with_neighbours(found, config, source)
+            result.config = opened.config.to_dict()
+            plan = plan_of(opened, head)
+            result.head, result.config, lines = plan.head, plan.config.to_dict(), plan.lines
+        except AlbertError as error:
+            result.problem = str(error)
         becomes = {line.source: line.target or line.rule for line in lines}
         result.tensors = [_facts(source, name, becomes.get(name, "")) for name in source]
     result.others = [str(other.path) for other in find_checkpoints(home_of(found)) if other.path != found.path]
     return result
-
-
-def _without_plan(format_name: str, path: Path, error: AlbertError) -> Inspected:
-    return Inspected(str(path), format_name, "unverified", problem=str(error))
 
 
 def _facts(source: Source, name: str, becomes: str) -> Facts:

@@ -25,6 +25,7 @@ from albert_core.keras_names import HUB_BACKBONE
 from albert_core.strict_json import clip
 
 __all__ = [
+    "TASK_FILES",
     "TASK_WEIGHTS",
     "WEIGHTS_NAME",
     "from_keras_hub",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 WEIGHTS_NAME, TASK_WEIGHTS = "model.weights.h5", "task.weights.h5"
+TASK_FILES = (TASK_WEIGHTS, "task.json")
 _OWN_PREFIX = "albert/"  # absent in the file of a bare encoder
 _FIELDS = {
     "vocab_size": "vocabulary_size",

@@ -15,7 +15,15 @@ from albert_core.formats import FORMATS, SIDECAR_NAME
 from albert_core.shard_index import stays_inside
 from albert_core.strict_json import clip, parse_object
 
-__all__ = ["HUB_TOKENIZER_FILES", "TOKENIZER_FILES", "Opened", "home_of", "open_checkpoint", "read_small"]
+__all__ = [
+    "HUB_TOKENIZER_FILES",
+    "TOKENIZER_FILES",
+    "Opened",
+    "home_of",
+    "open_checkpoint",
+    "read_small",
+    "with_neighbours",
+]
 
 MAX_TEXT = 100_000_000  # bytes of a config or a tokenizer file
 _GOOGLE = ("tf1", "tf-models")  # have an albert_config.json
@@ -78,14 +86,24 @@ def open_checkpoint(path: Path, config: str | Path | None = None) -> Opened:
         CheckpointError: It is malformed, unsafe or damaged; see the readers.
         ConfigError: The config is not that of an ALBERT.
     """
-    found = recognise(path)
+    return with_neighbours(recognise(path), config)
+
+
+def with_neighbours(found: Found, config: str | Path | None = None, source: Source | None = None) -> Opened:
+    """A checkpoint that was recognised, with what lies beside it; see `open_checkpoint`.
+
+    Args:
+        found: The checkpoint.
+        config: As in `open_checkpoint`.
+        source: The checkpoint, where it is open already.
+    """
     folder = home_of(found)
     sidecar = _sidecar(folder) if config is None and not FORMATS[found.format].whole_config else None
     settings, known = _config(found, folder, config, sidecar)
     files = _tokenizer_files(folder, found.format)
     others = [f for f in find_checkpoints(folder) if f.path != found.path]
     filled = tuple(sidecar.get("filled", ())) if sidecar else ()
-    return Opened(found.open(found.path), settings, known, filled, files, others)
+    return Opened(found.open(found.path) if source is None else source, settings, known, filled, files, others)
 
 
 def home_of(found: Found) -> Path:

@@ -124,16 +124,15 @@ class Plan:
         head: str | None = None,
         labels_known: bool = True,
         filled: tuple[str, ...] = (),
-        any_head: bool = False,
     ) -> None:
-        self._source, self._scheme, self._filled = source, source.format.scheme, filled
+        self._source, self._scheme, self._filled = source, source.scheme, filled
         self._problems: dict[type[CheckpointError], list[str]] = {}
         self.lines: list[Line] = []
         self.config, self._explicit = config, head is not None
         keys = self._keys()
         self._drop_filled(keys)
         labelled = config if labels_known else with_labels(config, self._scheme, source, keys)
-        self.head = choose_head(source, labelled, keys, any_head) if head is None else head
+        self.head = choose_head(source, labelled, keys) if head is None else head
         self.config = config if self.head == "AlbertForMultipleChoice" else labelled  # whose one row is no label
         self.pooling = self._has_pooler(keys) or (HEADS[self.head].pooling and bool(HEADS[self.head].parts))
         if HEADS[self.head].pooling and not self.pooling:
@@ -220,9 +219,7 @@ class Plan:
 
     def _check_tie(self, p: Parameter, first: tuple[Place, str], other: tuple[Place, str]) -> None:
         (_, raw), (copy, name) = first, other
-        same = self._source.tensors[raw].same_as
-        tied = same is not None and same == self._source.tensors[name].same_as
-        if tied or self._source[raw].tobytes() == self._source[name].tobytes():
+        if self._source.same(raw, name):
             self._line(name, p.name, "tied", f"the same values as {raw}")
         elif not copy.decides:
             self._line(name, p.name, "ignored", f"differs from {raw}, with which the format's readers compute")

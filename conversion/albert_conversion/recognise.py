@@ -26,7 +26,7 @@ from albert_core.formats import FORMATS
 from albert_core.shard_index import MAX_INDEX
 from albert_core.sniff import looks_like
 
-__all__ = ["Found", "find_checkpoints", "recognise"]
+__all__ = ["Found", "find_checkpoints", "recognise", "taken_before"]
 
 SAVED_MODEL_VARIABLES = "variables/variables.index"  # in a SavedModel or a module of TF-Hub
 _HEAD = 4096  # bytes that tell a file's kind
@@ -55,7 +55,7 @@ class Found:
 
 
 def recognise(path: Path) -> Found:
-    """Tell what a file is, or which checkpoint a folder holds; of several formats the first in the order of `FORMATS`.
+    """Tell what a file is, or which checkpoint a folder holds; see `find_checkpoints` for which of several.
 
     Raises:
         NotFound: There is nothing, or a folder without any checkpoint.
@@ -102,7 +102,11 @@ def _strange(path: Path) -> FormatError:
 
 
 def find_checkpoints(path: Path) -> list[Found]:
-    """Every checkpoint that a path holds, in the order of `FORMATS`; a shard that an index names is none by itself."""
+    """Every checkpoint that a path holds; a shard that an index names is none by itself.
+
+    Those of a usual name come first, because much else is an archive of tensors too (training_args.bin, optimizer.pt);
+    then the order is that of `FORMATS`.
+    """
     if not path.is_dir():
         found = list(_of_file(path))
     else:
@@ -113,7 +117,14 @@ def find_checkpoints(path: Path) -> list[Found]:
         folders = [folder for folder in (path, path / orbax_folder.FOLDER_NAME) if orbax_folder.is_orbax(folder)]
         found += [Found("orbax", folder, orbax_folder.open_orbax) for folder in folders]
     order = list(FORMATS)
-    return sorted(found, key=lambda f: (order.index(f.format), not _is_usual(f)))
+    return sorted(found, key=lambda f: (not _is_usual(f), order.index(f.format)))
+
+
+def taken_before(folder: Path, name: str) -> list[Found]:
+    """The checkpoints of a folder that are read first where a writer puts, or has put, one of the format `name`."""
+    formats = list(FORMATS)
+    usual = [f for f in find_checkpoints(folder) if _is_usual(f) and f.path.name != FORMATS[name].weights]
+    return [f for f in usual if formats.index(f.format) < formats.index(name)]
 
 
 def _with_suffix(path: Path) -> Path:
@@ -139,18 +150,16 @@ def _of_file(path: Path) -> Iterator[Found]:
     elif _tail(path, len(leveldb_table.MAGIC)) == leveldb_table.MAGIC and path.name.endswith(
         tensor_bundle.INDEX_SUFFIX
     ):
-        objects = tensor_bundle.OBJECT_GRAPH.encode() in _head(path)
-        yield Found("tf-models", path, tensor_bundle.open_object_bundle) if objects else _tf1(path)
+        if tensor_bundle.OBJECT_GRAPH.encode() in head:
+            yield Found("tf-models", path, tensor_bundle.open_object_bundle)
+        else:
+            yield Found("tf1", path, tensor_bundle.open_bundle)
     elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000:
         yield Found("safetensors", path, safetensors_source.open_safetensors_source)
     elif path.name.endswith(".index.json"):
         yield from _of_index(path)
     elif flax_msgpack.looks_like_msgpack(head):
         yield Found("msgpack", path, flax_msgpack.open_msgpack)
-
-
-def _tf1(path: Path) -> Found:
-    return Found("tf1", path, tensor_bundle.open_bundle)
 
 
 def _of_h5(path: Path) -> Iterator[Found]:

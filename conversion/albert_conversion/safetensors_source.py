@@ -1,4 +1,4 @@
-"""Our own and transformers' safetensors as a source, sharded or not."""
+"""Our own and transformers' safetensors as a source, sharded or not, of any of transformers 4's frameworks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 from albert_conversion.source import Source, Stored
 from albert_core.safetensors_file import open_safetensors
 from albert_core.safetensors_io import Checkpoint, read_checkpoint
-from albert_core.shard_index import INDEX_NAME, WEIGHTS_NAME
+from albert_core.shard_index import INDEX_NAME
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "open_safetensors_source"]
+__all__ = ["open_safetensors_source"]
+
+_SCHEMES = {"tf": "tf_h5", "flax": "flax"}  # the same names as in the h5 and msgpack files of these classes
 
 
 def open_safetensors_source(path: Path) -> Source:
@@ -25,4 +27,5 @@ def open_safetensors_source(path: Path) -> Source:
     tensors: Mapping[str, Stored] = {
         name: Stored(checkpoint.dtype(name), checkpoint.shape(name), partial(read, name)) for name in checkpoint
     }
-    return Source("safetensors", path, tensors, checkpoint.close, checkpoint.integrity)
+    scheme = _SCHEMES.get(checkpoint.layout)
+    return Source("safetensors", path, tensors, checkpoint.close, checkpoint.integrity, scheme)

@@ -47,6 +47,7 @@ class Source(Mapping[str, np.ndarray]):
     Attributes:
         path: The file that was opened: the weights, their index, or the folder that is the checkpoint.
         format: What it is.
+        scheme: How it names tensors, a key of `albert_core.foreign_names.SCHEMES`; its format's, unless told.
         integrity: "verified" where every read is held against a checksum that the format demands, else "unverified".
     """
 
@@ -57,8 +58,10 @@ class Source(Mapping[str, np.ndarray]):
         tensors: Mapping[str, Stored],
         close: Callable[[], object] = lambda: None,
         integrity: str = "unverified",
+        scheme: str | None = None,
     ) -> None:
         self.format: Format = FORMATS[format_name]
+        self.scheme = scheme or self.format.scheme
         self.path, self.tensors, self.close, self.integrity = path, dict(tensors), close, integrity
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -86,6 +89,12 @@ class Source(Mapping[str, np.ndarray]):
     def dtype(self, name: str) -> np.dtype:
         """A tensor's dtype, known without reading it."""
         return self.tensors[name].dtype
+
+    def same(self, name: str, copy: str) -> bool:
+        """Whether two tensors hold the same values; those that are the same bytes of the file are not read for it."""
+        place = self.tensors[name].same_as
+        tied = place is not None and place == self.tensors[copy].same_as
+        return tied or self[name].tobytes() == self[copy].tobytes()
 
 
 class Bytes:

@@ -17,10 +17,8 @@ from albert_conversion.extra import require
 from albert_conversion.hdf5 import open_datasets
 from albert_conversion.source import Source, sharded
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "open_h5", "open_h5_index", "write_h5"]
+__all__ = ["open_h5", "open_h5_index", "write_h5"]
 
-WEIGHTS_NAME = "tf_model.h5"
-INDEX_NAME = "tf_model.h5.index.json"
 _MAX_ATTRIBUTE = 64_000  # bytes of one attribute; HDF5 allows some more, and Keras splits what is longer
 _BACKEND = {"backend": "tensorflow", "keras_version": "2.15.0"}  # what a file of Keras 2 says; its readers look at both
 

@@ -6,7 +6,6 @@ checksums are held against every storage. Source: `torch/serialization.py` of ht
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 import zlib
@@ -23,10 +22,8 @@ from albert_core.errors import FormatError, IntegrityError, ResourceLimit, Unsaf
 from albert_core.sniff import looks_like
 from albert_core.strict_json import clip
 
-__all__ = ["INDEX_NAME", "WEIGHTS_NAME", "is_torch_archive", "open_bin", "open_bin_index", "write_bin"]
+__all__ = ["is_torch_archive", "open_bin", "open_bin_index", "write_bin"]
 
-WEIGHTS_NAME = "pytorch_model.bin"
-INDEX_NAME = "pytorch_model.bin.index.json"
 _MAX_MEMBERS = 1_000_000
 _LOCAL_HEADER = 30  # bytes in front of a member's name
 _ALIGNMENT = 64  # bytes, as torch aligns storages
@@ -263,9 +260,3 @@ def _pickle(
         view += [_tuple(list(map(_integer, strides))), b"\x89", empty_hooks]
         items.append(_text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n" + _tuple(view) + b"R")
     return b"\x80\x02}(" + b"".join(items) + b"u."
-
-
-def index_text(weight_map: Mapping[str, str], total: int) -> bytes:
-    """The index of shards as transformers writes it."""
-    fields = {"metadata": {"total_size": total}, "weight_map": dict(weight_map)}
-    return (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +20,7 @@ from albert_core.heads import HEADS
 from albert_core.keras_names import HUB_BACKBONE
 from albert_core.parameters import PREFIX, TIED
 from albert_core.safetensors_io import save_sharded, split_into_shards
+from albert_core.shard_files import remove, replace_weights
 
 __all__ = ["WRITERS", "Model"]
 
@@ -70,29 +71,35 @@ def _write_bin(folder: Path, model: Model) -> None:
     tied = {name: target for name, target in TIED.items() if target in tensors and name.startswith("predictions")}
     if "predictions.bias" not in tensors:
         tied = {}
-    own = {name: name for name in tensors if name not in tied}
+    own = [name for name in tensors if name not in tied]
     sizes = {name: math.prod(tensors.shape(name)) * tensors.dtype(name).itemsize for name in own}
     shards = split_into_shards(sizes, model.max_shard_size)
-    if len(shards) == 1:
-        _write(folder / torch_bin.WEIGHTS_NAME, lambda file: torch_bin.write_bin(file, _some(tensors, own), tied))
-        return
-    weight_map: dict[str, str] = {}
-    for number, names in enumerate(shards, 1):
-        name = f"pytorch_model-{number:05}-of-{len(shards):05}.bin"
-        here = {copy: target for copy, target in tied.items() if target in names}
-        _write(folder / name, lambda file, n=names, t=here: torch_bin.write_bin(file, _some(tensors, n), t))
-        weight_map |= dict.fromkeys([*names, *here], name)
-    write_file(folder / torch_bin.INDEX_NAME, torch_bin.index_text(weight_map, sum(sizes.values())))
+    shards = [[*names, *(copy for copy, target in tied.items() if target in names)] for names in shards]
+
+    def write(path: Path, names: Sequence[str]) -> None:
+        here = {copy: target for copy, target in tied.items() if copy in names}
+        some = _some(tensors, [name for name in names if name not in tied])
+        write_file(path, lambda file: torch_bin.write_bin(file, some, here))
+
+    replace_weights(folder, FORMATS["bin"].weights, shards, write, sum(sizes.values()))
 
 
 def _write_h5(folder: Path, model: Model) -> None:
-    tensors = model.laid_out(FORMATS["h5"])
-    _write(folder / tf_h5.WEIGHTS_NAME, lambda file: tf_h5.write_h5(file, tensors, model.head))
+    _write_whole(folder, model, "h5", lambda file, tensors: tf_h5.write_h5(file, tensors, model.head))
 
 
 def _write_msgpack(folder: Path, model: Model) -> None:
-    tensors = model.laid_out(FORMATS["msgpack"])
-    _write(folder / flax_msgpack.WEIGHTS_NAME, lambda file: flax_msgpack.write_msgpack(file, tensors))
+    _write_whole(folder, model, "msgpack", flax_msgpack.write_msgpack)
+
+
+def _write_whole(folder: Path, model: Model, kind: str, writer: Callable[[BinaryIO, State], object]) -> None:
+    """One file of a format whose shards are only read: those of an older checkpoint go."""
+    tensors = model.laid_out(FORMATS[kind])
+
+    def write(path: Path, _: Sequence[str]) -> None:
+        write_file(path, lambda file: writer(file, tensors))
+
+    replace_weights(folder, FORMATS[kind].weights, [list(tensors)], write, 0)
 
 
 def _write_tf1(folder: Path, model: Model) -> None:
@@ -103,7 +110,8 @@ def _write_tf1(folder: Path, model: Model) -> None:
 def _write_keras(folder: Path, model: Model) -> None:
     tensors = model.laid_out(FORMATS["keras"])
     prefix = "albert/" if model.head == "AlbertModel" else ""
-    _write(folder / keras_h5.WEIGHTS_NAME, lambda file: keras_h5.write_weights(file, tensors, prefix))
+    write_file(folder / keras_h5.WEIGHTS_NAME, lambda file: keras_h5.write_weights(file, tensors, prefix))
+    remove(folder, keras_h5.TASK_FILES)
 
 
 def _write_keras_hub(folder: Path, model: Model) -> None:
@@ -115,7 +123,9 @@ def _write_keras_hub(folder: Path, model: Model) -> None:
     for file, names in files.items():
         if names:
             some = _some(tensors, names)
-            _write(folder / file, lambda target, t=some: keras_h5.write_weights(target, t, HUB_BACKBONE))
+            write_file(folder / file, lambda target, t=some: keras_h5.write_weights(target, t, HUB_BACKBONE))
+    if not files[keras_h5.TASK_WEIGHTS]:  # an older preset's task would be taken for this one's
+        remove(folder, keras_h5.TASK_FILES)
 
 
 def _write_orbax(folder: Path, model: Model) -> None:
@@ -129,11 +139,7 @@ def _write_orbax(folder: Path, model: Model) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
-    write_file(path, writer)
-
-
-def _some(tensors: State, names: Mapping[str, object] | list[str]) -> State:
+def _some(tensors: State, names: list[str]) -> State:
     return tensors.renamed({name: (name, False, tensors.shape(name)) for name in names})
 
 

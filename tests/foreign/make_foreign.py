@@ -4,7 +4,8 @@ Run in the environments of `make peers`: transformers 4.57.6 with its three fram
 tf-models-official 2.20:
 
     cd tests/foreign
-    for kind in bin h5 msgpack tf1; do ../../.venv-peers/bin/python make_foreign.py $kind .; done
+    for kind in bin h5 msgpack safetensors-tf safetensors-flax tf1; do
+        ../../.venv-peers/bin/python make_foreign.py $kind .; done
     for kind in keras-hub tf-models; do ../../.venv-peers-keras/bin/python make_foreign.py $kind .; done
 
 Each folder gets the checkpoint as its owner writes it and `outputs.npz`, what its owner computes with it.
@@ -58,7 +59,7 @@ def make_bin(folder: Path) -> dict[str, np.ndarray]:
         return {k: v.numpy() for k, v in model(**{k: torch.from_numpy(v) for k, v in INPUTS.items()}).items()}
 
 
-def make_h5(folder: Path) -> dict[str, np.ndarray]:
+def make_h5(folder: Path, safe: bool = False) -> dict[str, np.ndarray]:
     import tensorflow as tf
     import transformers
 
@@ -68,18 +69,18 @@ def make_h5(folder: Path) -> dict[str, np.ndarray]:
     for variable in model.weights:
         if len(variable.shape) == 1:
             variable.assign(draw(variable.name, tuple(variable.shape)))
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, safe_serialization=safe)
     return {k: np.asarray(v) for k, v in model(INPUTS, training=False).items()}
 
 
-def make_msgpack(folder: Path) -> dict[str, np.ndarray]:
+def make_msgpack(folder: Path, safe: bool = False) -> dict[str, np.ndarray]:
     import transformers
     from flax.traverse_util import flatten_dict, unflatten_dict
 
     model = transformers.FlaxAlbertForPreTraining(transformers.AlbertConfig(**SIZES), seed=0)
     flat = {name: np.asarray(value) for name, value in flatten_dict(model.params).items()}
     model.params = unflatten_dict({n: draw("/".join(n), v.shape) if v.ndim == 1 else v for n, v in flat.items()})
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, safe_serialization=safe)
     return {k: np.asarray(v) for k, v in model(**INPUTS).items()}
 
 
@@ -218,6 +219,8 @@ MAKERS = {
     "bin": make_bin,
     "h5": make_h5,
     "msgpack": make_msgpack,
+    "safetensors-tf": lambda folder: make_h5(folder, safe=True),
+    "safetensors-flax": lambda folder: make_msgpack(folder, safe=True),
     "tf1": make_tf1,
     "keras-hub": make_keras_hub,
     "keras-hub-classifier": make_keras_hub_classifier,
