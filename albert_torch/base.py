@@ -24,6 +24,7 @@ from albert_torch.transformers_face import TransformersFace
 
 for _output in OUTPUTS:
     torch.export.register_dataclass(_output, serialized_type_name=f"albert.{_output.__name__}")
+ModelOutput.dict_of = (Tensor,)
 
 
 class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
+from albert_core.outputs import seen_as_both
 from albert_core.pretrained import PreTrained
 
 __all__ = ["TransformersFace"]
@@ -25,7 +25,7 @@ class TransformersFace(PreTrained):
     @property
     def __class__(self) -> type:
         other = getattr(sys.modules.get("transformers.modeling_utils"), "PreTrainedModel", None)
-        return type(self) if other is None or issubclass(type(self), other) else _both(type(self), other)
+        return type(self) if other is None or issubclass(type(self), other) else seen_as_both(type(self), other)
 
     @__class__.setter
     def __class__(self, cls: type) -> None:
@@ -68,14 +68,3 @@ class TransformersFace(PreTrained):
 
 def _blank(cls: type) -> Any:
     return cls.__new__(cls)
-
-
-@cache
-def _both(cls: type, other: type) -> type:
-    """A subclass of both, for isinstance to find; what it makes is of the first."""
-
-    def make(_: type, *args: Any, **kwargs: Any) -> Any:
-        return cls(*args, **kwargs) if args or kwargs else _blank(cls)
-
-    own = {"__new__": make, "__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    return type(cls.__name__, (cls, other), own)

@@ -61,8 +61,11 @@ def logits_of(model: Any, rows: Rows) -> np.ndarray:
 # -- transformers' Trainer -----------------------------------------------------------------------------------------
 
 
+OF_THE_TRAINER = ("eval_dataset", "compute_metrics", "callbacks", "compute_loss_func")
+
+
 def trainer_of(model: Any, folder: Path, train: Rows, **options: Any) -> transformers.Trainer:
-    own = {name: options.pop(name) for name in ("eval_dataset", "compute_metrics", "callbacks") if name in options}
+    own = {name: options.pop(name) for name in OF_THE_TRAINER if name in options}
     settings = {
         "per_device_train_batch_size": 8,
         "learning_rate": 3e-3,
@@ -137,6 +140,26 @@ def test_a_run_that_is_resumed_ends_like_one_that_was_not(checkpointing: bool, t
     assert not np.array_equal(
         expected["predictions.bias"], model_of("AlbertForMaskedLM").numpy_state()["predictions.bias"]
     )
+
+
+def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs["logits"], labels)
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing_factor": 0.1}, {"compute_loss_func": mean_loss}], ids=str)
+def test_predictions_are_there_where_the_loss_is_computed_outside(options: dict[str, Any], tmp_path: Path) -> None:
+    config = CONFIG.replace(output_hidden_states=True)
+    model, rows = model_of("AlbertForSequenceClassification", config), rows_of(4, labels=parity_of)
+    predicted = trainer_of(model, tmp_path, rows, **options).predict(rows, ignore_keys=["hidden_states"])
+    assert np.allclose(predicted.predictions, logits_of(model, rows), atol=1e-6)
+    assert predicted.metrics["test_loss"] > 0
+
+
+def test_both_ends_of_an_answer_are_predicted_without_labels(tmp_path: Path) -> None:
+    model, rows = model_of("AlbertForQuestionAnswering"), rows_of(4)
+    start, end = trainer_of(model, tmp_path, rows).predict(rows).predictions
+    assert np.allclose(start, logits_of(model, rows), atol=1e-6)
+    assert start.shape == end.shape == (4, 8)
 
 
 def test_two_outputs_of_texts_without_labels_come_as_a_tuple(tmp_path: Path) -> None:
