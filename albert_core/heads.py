@@ -87,6 +87,8 @@ class Head:
         if "head_name" in cls.__dict__ or not hasattr(cls, "head_name"):
             return  # a mixin of this file, or a base class of a backend
         cls.__doc__ = cls.__doc__ or cls.about
+        if not any("head_name" in base.__dict__ for base in cls.__bases__):
+            return  # a user's subclass: what it defines is its own, the rest is inherited
         for name in _FORWARD_NAMES:
             inherited = next(
                 (
