@@ -94,6 +94,35 @@ def test_a_refused_size_changes_nothing(backend: Adapter, rows: int) -> None:
         assert np.array_equal(model.numpy_state()[WORDS], state[WORDS])
 
 
+def test_what_is_done_to_the_encoder_alone_holds_for_its_head(backend: Adapter, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY, num_hidden_groups=2, inner_group_num=2)
+    model = backend.model("AlbertForSequenceClassification", config, "float32")
+    model.albert.prune_heads({0: [1], 1: [1], 2: [1]})
+    assert model.config is model.albert.config
+    rows = config.vocab_size if backend.name == "tf" else 50  # in TensorFlow there is another encoder
+    model.albert.resize_token_embeddings(50)
+    inputs = {name: array % rows for name, array in batch(config.replace(vocab_size=50)).items()}
+    got = backend.run(model, inputs)
+    model.save_pretrained(tmp_path / "model")
+    again = backend.cls("AlbertForSequenceClassification").from_pretrained(tmp_path / "model")
+    assert again.config.vocab_size == rows
+    assert again.config.albert_pruned_heads == {0: [1], 1: [1], 2: [1]}
+    assert_close(backend.run(again, inputs), got, 0.0)
+
+
+def test_a_model_that_is_not_what_its_config_says_is_not_saved(backend: Adapter, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY)
+    model, other = (backend.model("AlbertForMaskedLM", config, "float32") for _ in range(2))
+    model.config = config.replace(vocab_size=36)
+    with pytest.raises(ValueError, match=r"weight: expected \[36, 6\], as the config says, got \[37, 6\]"):
+        model.save_pretrained(tmp_path / "model")
+    if backend.name != "tf":  # where it is another encoder
+        other.albert.resize_token_embeddings(50)
+        with pytest.raises(ValueError, match=r"predictions.bias: expected \[50\].*got \[37\]; was the encoder"):
+            other.save_pretrained(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_embeddings_can_be_put_in(backend: Adapter) -> None:
     with backend.precision("float64"):
         model, state = masked_lm(backend)
