@@ -15,7 +15,7 @@ from albert_core.parameters import PREFIX, Kind, Parameter, parameter_table
 from albert_core.signature import Inputs
 from albert_core.walker import LAYOUTS, Leaf, find
 
-__all__ = ["CoreModel"]
+__all__ = ["CoreModel", "given"]
 
 
 class CoreModel(Head):
@@ -197,3 +197,8 @@ class CoreModel(Head):
         """
         wanted = [p for p in self.own_parameters() if not (exclude_embeddings and p.kind is Kind.EMBEDDING)]
         return sum(math.prod(p.shape) for p in wanted if not only_trainable or self._is_trainable(self.leaf(p)))
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options but those that are None: the constructor of a user's subclass need not take what nobody has given."""
+    return {name: value for name, value in options.items() if value is not None}

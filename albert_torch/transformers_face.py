@@ -6,7 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from albert_core.config import AlbertConfig
 from albert_core.outputs import seen_as_both
+from albert_core.parameters import WORDS
 from albert_core.pretrained import PreTrained
 
 __all__ = ["TransformersFace"]
@@ -20,7 +22,21 @@ class TransformersFace(PreTrained):
     is how weakref and unittest.mock pass for what they stand for. The type stays what it is.
     """
 
-    _keys_to_ignore_on_save = None  # read where a checkpoint that the Trainer resumes from misses keys
+    @property
+    def _tied_weights_keys(self) -> dict[str, str]:
+        """Tied names and whose values they share: PEFT trains, and merges, both ends of a tie as one."""
+        return {p.name: p.tied_to for p in self.parameter_table.values() if p.tied_to}
+
+    @property
+    def _keys_to_ignore_on_save(self) -> list[str]:
+        """What `save_pretrained` leaves out, so that the Trainer does not warn of it as it resumes."""
+        return [name for name, source in self._tied_weights_keys.items() if source == WORDS]
+
+    main_input_name = "input_ids"
+    config_class = AlbertConfig
+
+    def post_init(self) -> None:
+        """Called at the end of constructors written for transformers; here nothing is left to be done."""
 
     @property
     def __class__(self) -> type:

@@ -202,6 +202,22 @@ def test_a_head_that_is_not_there(backend: Adapter, heads: dict) -> None:
     assert model.config.albert_pruned_heads == {}
 
 
+def test_a_query_without_a_bias(backend: Adapter) -> None:
+    """A query of one's own is called, as no product of all three holds its bias."""
+    config = AlbertConfig(**TINY)
+    model = backend.model("AlbertModel", config, "float32")
+    attention = model.encoder.albert_layer_groups[0].albert_layers[0].attention
+    if backend.name == "torch":
+        attention.query.bias = None
+    elif backend.name == "tf":
+        attention.query.use_bias, attention.query.bias = False, None
+    else:
+        attention.query.use_bias, attention.query.bias = False, None
+        model.train()
+    assert attention.packed() is None
+    assert backend.run(model, batch(config))["last_hidden_state"].shape == (3, 7, config.hidden_size)
+
+
 # -- memory --------------------------------------------------------------------------------------------------------
 
 
@@ -322,3 +338,11 @@ def test_the_encoder_of_any_head(backend: Adapter) -> None:
     assert "cpu" in str(head.device).lower()
     head.tie_weights()
     assert type(encoder).from_config(config).config == config
+
+
+def test_another_attention_can_be_set(backend: Adapter) -> None:
+    model = backend.model("AlbertForMaskedLM", AlbertConfig(**TINY), "float32")
+    model.set_attn_implementation("eager")
+    assert model.attn_implementation == model.albert.attn_implementation == "eager"
+    with pytest.raises(ValueError, match="attn_implementation: expected one of eager, sdpa, got 'flash'"):
+        model.set_attn_implementation("flash")
