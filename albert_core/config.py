@@ -256,6 +256,10 @@ class AlbertConfig(ConfigFiles):
             values.pop("albert_pruned_heads")  # a key of ours alone: files without pruned heads stay without it
         return {**self.extra, **values, "model_type": self.model_type}
 
+    def get_text_config(self, *args: Any, **kwargs: Any) -> AlbertConfig:
+        """This config, which is all about text; PEFT asks for it."""
+        return self
+
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> AlbertConfig:
         """The config of a published model, for example "albert-base-v2"; see `PRESETS`.

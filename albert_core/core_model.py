@@ -15,7 +15,7 @@ from albert_core.parameters import PREFIX, Kind, Parameter, parameter_table
 from albert_core.signature import Inputs
 from albert_core.walker import LAYOUTS, Leaf, find
 
-__all__ = ["CoreModel"]
+__all__ = ["CoreModel", "given"]
 
 
 class CoreModel(Head):
@@ -29,7 +29,6 @@ class CoreModel(Head):
     framework: ClassVar[str]
     base_model_prefix: ClassVar[str] = PREFIX.rstrip(".")
     compiles_shapes: ClassVar[bool] = False  # a backend says whether every new shape costs it a compilation
-    config: AlbertConfig
 
     # -- the hooks -------------------------------------------------------------------------------------------------
 
@@ -111,6 +110,15 @@ class CoreModel(Head):
         """The encoder; the model itself where it is one."""
         return getattr(self, self.base_model_prefix, self)
 
+    @property
+    def config(self) -> AlbertConfig:
+        """The encoder's, of which there is one: it may be resized or pruned by itself."""
+        return self.base_model._config
+
+    @config.setter
+    def config(self, config: AlbertConfig) -> None:
+        self.base_model._config = config
+
     def encode(self, xp: Any, inputs: Inputs) -> Any:
         """What the encoder gives where this head reads it; `xp` as for `read_positions`."""
         return self.base_model(**inputs.for_encoder(self.read_positions(xp, inputs)))
@@ -130,7 +138,7 @@ class CoreModel(Head):
         return getattr(self.base_model, "pooler", None) is not None
 
     def _set_config(self, config: AlbertConfig) -> None:
-        self.config = self.base_model.config = config
+        self.config = config
         self._changed()
 
     def _check_ids(self, inputs: Inputs) -> None:
@@ -153,12 +161,19 @@ class CoreModel(Head):
         return find(self, parameter, LAYOUTS[self.framework])
 
     def numpy_state(self) -> dict[str, np.ndarray]:
-        """Every array by canonical name in canonical layout; tied names share one array."""
+        """Every array by canonical name in canonical layout; tied names share one array.
+
+        Raises:
+            ValueError: An array has not the shape that the config gives it.
+        """
         state = {}
         for p in self.own_parameters():
             leaf = self.leaf(p)
             array = self._get_array(leaf)
             state[p.name] = array.T if leaf.transposed else array
+            if state[p.name].shape != p.shape:
+                came = f"expected {list(p.shape)}, as the config says, got {list(state[p.name].shape)}"
+                raise ValueError(f"{p.name}: {came}; was the encoder resized alone, or a module replaced?")
         return state | {p.name: state[p.tied_to] for p in self.parameter_table.values() if p.tied_to}
 
     def gradients_numpy(self, **inputs: Any) -> dict[str, np.ndarray]:
@@ -183,3 +198,8 @@ class CoreModel(Head):
         """
         wanted = [p for p in self.own_parameters() if not (exclude_embeddings and p.kind is Kind.EMBEDDING)]
         return sum(math.prod(p.shape) for p in wanted if not only_trainable or self._is_trainable(self.leaf(p)))
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options but those that are None: the constructor of a user's subclass need not take what nobody has given."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -6,6 +6,7 @@ of the parameter table), whether it needs the pooler, its inputs, its output typ
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import types
 from collections.abc import Callable
@@ -86,6 +87,8 @@ class Head:
         if "head_name" in cls.__dict__ or not hasattr(cls, "head_name"):
             return  # a mixin of this file, or a base class of a backend
         cls.__doc__ = cls.__doc__ or cls.about
+        if not any("head_name" in base.__dict__ for base in cls.__bases__):
+            return  # a user's subclass: what it defines is its own, the rest is inherited
         for name in _FORWARD_NAMES:
             inherited = next(
                 (
@@ -127,9 +130,9 @@ def forward_doc(cls: type[Head]) -> str:
         default = f" Default: {spec.default}." if spec.default else ""
         lines.append(f"    {name}: {doc.rstrip('.')}{', ' + shown if shown else ''}.{default}")
     lines += ["", "Returns:", f"    {cls.output_class.__name__}, or a tuple of its present fields:"]
-    for f in cls.output_class.__dataclass_fields__.values():
+    for f in dataclasses.fields(cls.output_class):
         lines.append(f"    {f.name}: {f.metadata['doc'].rstrip('.')}, {_dims(f.metadata['dims'])}.")
-    letters = "".join(f.metadata["dims"] for f in cls.output_class.__dataclass_fields__.values())
+    letters = "".join(f.metadata["dims"] for f in dataclasses.fields(cls.output_class))
     named = ", ".join(f"{k} {v}" for k, v in DIMENSIONS.items() if k in letters)
     lines += ["", f"Dimensions: {named}.", "", "Raises:"]
     lines.append("    ValueError: An input's shape, dtype or ids; the message names what was expected and what came.")

@@ -165,7 +165,7 @@ def _differ(state: Any, one: str, other: str) -> bool:
 
 
 def _canonical(key: str) -> str:
-    """A checkpoint's key with a norm's present names, and with the encoder's prefix, which a bare encoder leaves out."""
+    """A key with a norm's present names, and with the encoder's prefix, which a bare encoder leaves out."""
     for old, new in _OLD_NAMES.items():
         key = key.removesuffix(old) + new if key.endswith(old) else key
     return PREFIX + key if part_of(key) is None and part_of(PREFIX + key) else key

@@ -2,6 +2,9 @@
 
 An output is used like transformers' `ModelOutput`: `out.logits`, `out["logits"]`, `out[0]`, `out[1:]`, `len`,
 iteration over the present keys. Absent fields are structure, not leaves, for every framework's tree functions.
+
+transformers' Trainer and accelerate look at an output only where `isinstance(out, dict)`, TensorFlow's tree functions
+only where it is no mapping: those of PyTorch's tensors are dicts for isinstance, and the type stays what it is.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Self
+from functools import cache, lru_cache
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "OUTPUTS",
@@ -25,6 +28,7 @@ __all__ = [
     "TokenClassifierOutput",
     "flatten",
     "register_with_jax",
+    "seen_as_both",
     "unflatten",
 ]
 
@@ -37,7 +41,29 @@ def _array(dims: str, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """Base of all outputs; the fields are those of the subclass."""
+    """Base of all outputs; the fields are those of the subclass.
+
+    Attributes:
+        dict_of: Kinds of arrays whose outputs are dicts for isinstance.
+    """
+
+    dict_of: ClassVar[tuple[type, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """One mapping or iterator of pairs holds all fields: accelerate and `DataParallel` call `type(out)` with it."""
+        names = [f.name for f in dataclasses.fields(self)]
+        first = getattr(self, names[0]) if names else None
+        first = dict(first) if isinstance(first, Iterator) else first
+        if isinstance(first, dict) and first.keys() <= {*names}:
+            type(self).__init__(self, **first)
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]  # nobody sets it
+        is_dict = isinstance(next(iter(self.values()), None), self.dict_of)
+        return seen_as_both(type(self), dict) if is_dict else type(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unflatten, (type(self), self.keys(), self.values())  # pickle's own way checks `__class__`
 
     def keys(self) -> tuple[str, ...]:
         """Names of the present fields, in order."""
@@ -98,6 +124,17 @@ def flatten(output: ModelOutput) -> tuple[tuple[Any, ...], tuple[str, ...]]:
 def unflatten(kind: type[ModelOutput], names: tuple[str, ...], values: Any) -> ModelOutput:
     """The inverse of `flatten`; values may be anything a tree function puts in their place."""
     return kind(**dict(zip(names, values, strict=True)))
+
+
+@cache
+def seen_as_both(cls: type, other: type) -> type:
+    """A subclass of both, for an object's `__class__` to name and isinstance to find; what it makes is of the first."""
+
+    def make(_: type, *args: Any, **kwargs: Any) -> Any:
+        return cls(*args, **kwargs) if args or kwargs else object.__new__(cls)
+
+    own = {"__new__": make, "__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls.__name__, (cls, other), own)
 
 
 _LOSS = "Scalar loss, when labels were given."

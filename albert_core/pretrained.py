@@ -84,6 +84,15 @@ class PreTrained(Surgery):
             self._set_array(leaf, array)
         return plan.report
 
+    def set_attn_implementation(self, name: str) -> None:
+        """Run another attention, as `attn_implementation` of `from_pretrained` does.
+
+        Raises:
+            ValueError: There is no such implementation.
+        """
+        self.attn_implementation = self.base_model.attn_implementation = check_attn_implementation(name)
+        self._changed()
+
     def _dtype_of(self, leaf: Leaf) -> np.dtype:
         return DTYPES[dtype_by_name(leaf.value.dtype)]
 
@@ -227,6 +236,8 @@ def _config_of(source: Any, config: AlbertConfig | None, overrides: dict[str, An
 def _device_of(device: Any, device_map: Any) -> Any:
     if device is not None or device_map is None:
         return device
+    if device_map in ("balanced", "balanced_low_0", "sequential"):  # what accelerate also does with several devices
+        return "auto"
     return device_map.get("", next(iter(device_map.values()), None)) if isinstance(device_map, Mapping) else device_map
 
 

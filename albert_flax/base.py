@@ -15,6 +15,7 @@ from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from albert_core.config import AlbertConfig
+from albert_core.core_model import given
 from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.outputs import ModelOutput, register_with_jax
 from albert_core.parameters import WORDS, Kind, Parameter
@@ -172,7 +173,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, dtype=dtype, param_dtype=dtype, **options)
+        return cls(config, dtype=dtype, param_dtype=dtype, **given(options))
 
     @classmethod
     def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:

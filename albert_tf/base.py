@@ -12,6 +12,7 @@ import optree
 from keras import initializers, ops
 
 from albert_core.config import AlbertConfig
+from albert_core.core_model import given
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
 from albert_core.parameters import TIED, WORDS, Parameter
@@ -193,7 +194,7 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, dtype=dtype_by_name(dtype), **options)
+        return cls(config, dtype=dtype_by_name(dtype), **given(options))
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
         return np.asarray(leaf.value.value)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from albert_core.config import AlbertConfig
+from albert_core.core_model import given
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
 from albert_core.parameters import TIED, Kind, Parameter
@@ -24,6 +25,7 @@ from albert_torch.transformers_face import TransformersFace
 
 for _output in OUTPUTS:
     torch.export.register_dataclass(_output, serialized_type_name=f"albert.{_output.__name__}")
+ModelOutput.dict_of = (Tensor,)
 
 
 class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
@@ -78,13 +80,17 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         with self._kept_tied():
-            return super().load_state_dict(state_dict, strict, assign)
+            result = super().load_state_dict(state_dict, strict, assign)
+        if not strict:  # safetensors' `load_model`, which accelerate calls, asks which tied names a file leaves out
+            given = {*state_dict, *result.missing_keys}
+            result.missing_keys.extend(name for name in self._tied_weights_keys if name not in given)
+        return result
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """A tied array may stand under its first name alone, as in the files that `save_pretrained` writes."""
-        for p in self.parameter_table.values():
-            if p.tied_to is not None and prefix + p.tied_to in state_dict:
-                state_dict.setdefault(prefix + p.name, state_dict[prefix + p.tied_to])
+        for name, source in self._tied_weights_keys.items():
+            if prefix + source in state_dict:
+                state_dict.setdefault(prefix + name, state_dict[prefix + source])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -126,6 +132,20 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
             options["state"] = {name: to_numpy(tensor) for name, tensor in state_dict.items()}
         super().save_pretrained(save_directory, is_main_process=is_main_process, **options)
 
+    def enable_input_require_grads(self) -> None:
+        """Let what the word embeddings give require gradients, as some adapters want where the table is frozen."""
+        self.disable_input_require_grads()
+        self._input_hook = self.get_input_embeddings().register_forward_hook(_require_gradients)
+
+    def disable_input_require_grads(self) -> None:
+        """Undo `enable_input_require_grads`."""
+        if hook := vars(self).pop("_input_hook", None):
+            hook.remove()
+
+    def get_memory_footprint(self, return_buffers: bool = True) -> int:
+        """Bytes of the parameters, and of the buffers."""
+        return sum(tensor.nbytes for tensor in (*self.parameters(), *(self.buffers() if return_buffers else ())))
+
     def compile_repeated_blocks(self, **options: Any) -> Self:
         """Compile each layer group, in place, rather than the whole model.
 
@@ -155,7 +175,7 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, **options).to(getattr(torch, dtype_by_name(dtype)))
+        return cls(config, **given(options)).to(getattr(torch, dtype_by_name(dtype)))
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
         return to_numpy(leaf.value)
@@ -196,6 +216,10 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         with torch.inference_mode():
             return self(**inputs, return_dict=True).map(to_numpy)
+
+
+def _require_gradients(module: nn.Module, given: Any, output: Tensor) -> None:
+    output.requires_grad_(True)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

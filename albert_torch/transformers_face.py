@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
+from albert_core.config import AlbertConfig
+from albert_core.outputs import seen_as_both
+from albert_core.parameters import WORDS
 from albert_core.pretrained import PreTrained
 
 __all__ = ["TransformersFace"]
@@ -20,12 +22,26 @@ class TransformersFace(PreTrained):
     is how weakref and unittest.mock pass for what they stand for. The type stays what it is.
     """
 
-    _keys_to_ignore_on_save = None  # read where a checkpoint that the Trainer resumes from misses keys
+    @property
+    def _tied_weights_keys(self) -> dict[str, str]:
+        """Tied names and whose values they share: PEFT trains, and merges, both ends of a tie as one."""
+        return {p.name: p.tied_to for p in self.parameter_table.values() if p.tied_to}
+
+    @property
+    def _keys_to_ignore_on_save(self) -> list[str]:
+        """What `save_pretrained` leaves out, so that the Trainer does not warn of it as it resumes."""
+        return [name for name, source in self._tied_weights_keys.items() if source == WORDS]
+
+    main_input_name = "input_ids"
+    config_class = AlbertConfig
+
+    def post_init(self) -> None:
+        """Called at the end of constructors written for transformers; here nothing is left to be done."""
 
     @property
     def __class__(self) -> type:
         other = getattr(sys.modules.get("transformers.modeling_utils"), "PreTrainedModel", None)
-        return type(self) if other is None or issubclass(type(self), other) else _both(type(self), other)
+        return type(self) if other is None or issubclass(type(self), other) else seen_as_both(type(self), other)
 
     @__class__.setter
     def __class__(self, cls: type) -> None:
@@ -68,14 +84,3 @@ class TransformersFace(PreTrained):
 
 def _blank(cls: type) -> Any:
     return cls.__new__(cls)
-
-
-@cache
-def _both(cls: type, other: type) -> type:
-    """A subclass of both, for isinstance to find; what it makes is of the first."""
-
-    def make(_: type, *args: Any, **kwargs: Any) -> Any:
-        return cls(*args, **kwargs) if args or kwargs else _blank(cls)
-
-    own = {"__new__": make, "__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    return type(cls.__name__, (cls, other), own)

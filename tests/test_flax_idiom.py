@@ -376,6 +376,21 @@ def test_an_adapter_acts_and_gets_its_gradient() -> None:
     assert all(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(gradients))
 
 
+class Doubled(nnx.Embed):
+    def __call__(self, ids: Any) -> jax.Array:
+        return 2 * super().__call__(ids)
+
+
+@pytest.mark.parametrize("name", ["position_embeddings", "token_type_embeddings"])
+def test_embeddings_of_ones_own_are_called(name: str) -> None:
+    model = make_model(FlaxAlbertModel)
+    plain, table = model(IDS)[0], getattr(model.embeddings, name)
+    doubled = Doubled(*table.embedding.shape, rngs=nnx.Rngs(0))
+    doubled.embedding = nnx.Param(table.embedding[...] / 2)
+    setattr(model.embeddings, name, doubled)
+    close(model(IDS)[0], plain)
+
+
 def test_a_product_of_ones_own_is_called() -> None:
     """What quantisation libraries put in the place of `dot_general` must not be passed over."""
     model, calls = make_model(), []

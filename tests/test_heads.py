@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -229,3 +230,19 @@ def test_a_loss_is_wide_and_logits_are_not(backend: Adapter, head: str, lane: st
     got = backend.run(case.model(backend.name, backend.device), case.inputs)
     for name, value in got.items():
         assert value.dtype.name == ("float32" if name == "loss" else lane), name
+
+
+def test_a_subclass_keeps_its_own_forward(backend: Adapter) -> None:
+    head = backend.cls("AlbertForMaskedLM")
+    name = {"torch": "forward", "tf": "call", "flax": "__call__"}[backend.name]
+
+    def own(self: Any, ids: Any, more: int = 2) -> Any:
+        """Its own."""
+        return more
+
+    mine = type("Mine", (head,), {name: own})
+    for cls in (mine, type("Derived", (mine,), {})):
+        assert getattr(cls, name) is own
+    assert getattr(type("Plain", (head,), {}), name) is getattr(head, name)
+    partial = functools.partialmethod(own, more=3)
+    assert type("Partial", (head,), {name: partial}).__dict__[name] is partial

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -33,6 +35,38 @@ def test_it_is_frozen_and_can_be_pickled() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         OUT.logits = None
     assert np.array_equal(pickle.loads(pickle.dumps(OUT)).logits, LOGITS)
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda out: pickle.loads(pickle.dumps(out)),
+    "replace": lambda out: dataclasses.replace(out),
+    "a mapping": lambda out: type(out)({**out}),  # accelerate
+    "pairs": lambda out: type(out)(pair for pair in out.items()),  # DataParallel
+    "class": lambda out: out.__class__(**out),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_outputs_of_tensors_are_dicts_for_isinstance_and_stay_what_they_are(how: str) -> None:
+    import torch
+
+    import albert_torch  # noqa: F401
+
+    out = OUT.map(torch.from_numpy)
+    assert isinstance(out, dict)
+    assert isinstance(out, Mapping)
+    assert not isinstance(OUT, Mapping), "TensorFlow's tree functions would sort its keys"
+    other = COPIES[how](out)
+    assert type(other) is MaskedLMOutput
+    assert other.keys() == out.keys()
+    assert torch.equal(other.logits, out.logits)
+    assert other != {}
+
+
+def test_a_mapping_that_a_tree_function_puts_in_a_fields_place_stays_there() -> None:
+    assert MaskedLMOutput({"mean": 1}, {"mean": 2}).loss == {"mean": 1}
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)

@@ -113,6 +113,35 @@ def test_a_refused_size_changes_nothing(backend: Adapter, rows: int) -> None:
         assert np.array_equal(model.numpy_state()[WORDS], state[WORDS])
 
 
+def test_what_is_done_to_the_encoder_alone_holds_for_its_head(backend: Adapter, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY, num_hidden_groups=2, inner_group_num=2)
+    model = backend.model("AlbertForSequenceClassification", config, "float32")
+    model.albert.prune_heads({0: [1], 1: [1], 2: [1]})
+    assert model.config is model.albert.config
+    rows = config.vocab_size if backend.name == "tf" else 50  # in TensorFlow there is another encoder
+    model.albert.resize_token_embeddings(50)
+    inputs = {name: array % rows for name, array in batch(config.replace(vocab_size=50)).items()}
+    got = backend.run(model, inputs)
+    model.save_pretrained(tmp_path / "model")
+    again = backend.cls("AlbertForSequenceClassification").from_pretrained(tmp_path / "model")
+    assert again.config.vocab_size == rows
+    assert again.config.albert_pruned_heads == {0: [1], 1: [1], 2: [1]}
+    assert_close(backend.run(again, inputs), got, 0.0)
+
+
+def test_a_model_that_is_not_what_its_config_says_is_not_saved(backend: Adapter, tmp_path: Path) -> None:
+    config = AlbertConfig(**TINY)
+    model, other = (backend.model("AlbertForMaskedLM", config, "float32") for _ in range(2))
+    model.config = config.replace(vocab_size=36)
+    with pytest.raises(ValueError, match=r"weight: expected \[36, 6\], as the config says, got \[37, 6\]"):
+        model.save_pretrained(tmp_path / "model")
+    if backend.name != "tf":  # where it is another encoder
+        other.albert.resize_token_embeddings(50)
+        with pytest.raises(ValueError, match=r"predictions.bias: expected \[50\].*got \[37\]; was the encoder"):
+            other.save_pretrained(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_embeddings_can_be_put_in(backend: Adapter) -> None:
     with backend.precision("float64"):
         model, state = masked_lm(backend)
@@ -190,6 +219,22 @@ def test_a_head_that_is_not_there(backend: Adapter, heads: dict) -> None:
     with pytest.raises(ConfigError, match="albert_pruned_heads"):
         model.prune_heads(heads)
     assert model.config.albert_pruned_heads == {}
+
+
+def test_a_query_without_a_bias(backend: Adapter) -> None:
+    """A query of one's own is called, as no product of all three holds its bias."""
+    config = AlbertConfig(**TINY)
+    model = backend.model("AlbertModel", config, "float32")
+    attention = model.encoder.albert_layer_groups[0].albert_layers[0].attention
+    if backend.name == "torch":
+        attention.query.bias = None
+    elif backend.name == "tf":
+        attention.query.use_bias, attention.query.bias = False, None
+    else:
+        attention.query.use_bias, attention.query.bias = False, None
+        model.train()
+    assert attention.packed() is None
+    assert backend.run(model, batch(config))["last_hidden_state"].shape == (3, 7, config.hidden_size)
 
 
 # -- memory --------------------------------------------------------------------------------------------------------
@@ -312,3 +357,11 @@ def test_the_encoder_of_any_head(backend: Adapter) -> None:
     assert "cpu" in str(head.device).lower()
     head.tie_weights()
     assert type(encoder).from_config(config).config == config
+
+
+def test_another_attention_can_be_set(backend: Adapter) -> None:
+    model = backend.model("AlbertForMaskedLM", AlbertConfig(**TINY), "float32")
+    model.set_attn_implementation("eager")
+    assert model.attn_implementation == model.albert.attn_implementation == "eager"
+    with pytest.raises(ValueError, match="attn_implementation: expected one of eager, sdpa, got 'flash'"):
+        model.set_attn_implementation("flash")

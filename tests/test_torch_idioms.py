@@ -151,6 +151,27 @@ def test_a_decoder_of_its_own_is_not_lost_on_save(leaf: str, tmp_path: Path) -> 
     assert not (tmp_path / "other").exists()
 
 
+class Simple(AlbertForMaskedLM):
+    """What a subclass written for transformers looks like."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(config)
+        self.post_init()
+
+
+def test_a_subclass_whose_constructor_takes_a_config_alone_is_loaded(tmp_path: Path) -> None:
+    model = model_of()
+    model.save_pretrained(tmp_path / "saved")
+    assert torch.equal(answer(Simple.from_pretrained(tmp_path / "saved")), answer(model))
+
+
+@pytest.mark.parametrize("name", ["auto", "balanced", "balanced_low_0", "sequential"])
+def test_a_device_map_of_accelerate_is_the_device_there_is(name: str, tmp_path: Path) -> None:
+    model_of().save_pretrained(tmp_path / "saved")
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert AlbertForMaskedLM.from_pretrained(tmp_path / "saved", device_map=name).device.type == expected
+
+
 # -- dtypes and modes ----------------------------------------------------------------------------------------------
 
 
@@ -177,6 +198,17 @@ def test_autocast_keeps_the_loss_and_the_gradients_wide(dtype: torch.dtype) -> N
     assert norm > 0.01
     after = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
     assert after == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_shapes_are_found_on_the_meta_device(head: str) -> None:
+    with torch.device("meta"):
+        model = TORCH.cls(head)(CONFIG)
+        shape = (2, 3, 5) if head == "AlbertForMultipleChoice" else (2, 5)
+        ids = torch.ones(shape, dtype=torch.int64)
+        out = model(ids, attention_mask=ids)
+    assert out[0].device.type == "meta"
+    assert out[0].shape[0] == 2
 
 
 # -- functions of parameters ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import numpy as np
 import peft
 import pytest
@@ -15,6 +16,7 @@ import torch
 import torchao.quantization
 import transformers
 from conftest import Adapter
+from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -61,8 +63,11 @@ def logits_of(model: Any, rows: Rows) -> np.ndarray:
 # -- transformers' Trainer -----------------------------------------------------------------------------------------
 
 
+OF_THE_TRAINER = ("eval_dataset", "compute_metrics", "callbacks", "compute_loss_func")
+
+
 def trainer_of(model: Any, folder: Path, train: Rows, **options: Any) -> transformers.Trainer:
-    own = {name: options.pop(name) for name in ("eval_dataset", "compute_metrics", "callbacks") if name in options}
+    own = {name: options.pop(name) for name in OF_THE_TRAINER if name in options}
     settings = {
         "per_device_train_batch_size": 8,
         "learning_rate": 3e-3,
@@ -115,7 +120,9 @@ def test_it_trains_evaluates_predicts_and_saves_what_everybody_opens(tmp_path: P
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_run_that_is_resumed_ends_like_one_that_was_not(checkpointing: bool, tmp_path: Path) -> None:
+def test_a_run_that_is_resumed_ends_like_one_that_was_not(
+    checkpointing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With tied weights, which are saved once; and gradient checkpointing, which changes nothing."""
     train = rows_of(48, labels=lambda ids: ids.tolist())
     options = {"num_train_epochs": 1, "save_steps": 3, "gradient_checkpointing": checkpointing}
@@ -128,8 +135,11 @@ def test_a_run_that_is_resumed_ends_like_one_that_was_not(checkpointing: bool, t
         assert model.is_gradient_checkpointing is checkpointing
         return model
 
+    warned: list[str] = []
+    monkeypatch.setattr(transformers.trainer.logger, "warning", warned.append)
     whole = run(tmp_path)
     resumed = run(tmp_path, resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert not [text for text in warned if "keys in the checkpoint" in text]
     expected = whole.numpy_state()
     assert all(np.array_equal(value, expected[name]) for name, value in resumed.numpy_state().items())
     saved = AlbertForMaskedLM.from_pretrained(tmp_path / "checkpoint-6")
@@ -137,6 +147,26 @@ def test_a_run_that_is_resumed_ends_like_one_that_was_not(checkpointing: bool, t
     assert not np.array_equal(
         expected["predictions.bias"], model_of("AlbertForMaskedLM").numpy_state()["predictions.bias"]
     )
+
+
+def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs["logits"], labels)
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing_factor": 0.1}, {"compute_loss_func": mean_loss}], ids=str)
+def test_predictions_are_there_where_the_loss_is_computed_outside(options: dict[str, Any], tmp_path: Path) -> None:
+    config = CONFIG.replace(output_hidden_states=True)
+    model, rows = model_of("AlbertForSequenceClassification", config), rows_of(4, labels=parity_of)
+    predicted = trainer_of(model, tmp_path, rows, **options).predict(rows, ignore_keys=["hidden_states"])
+    assert np.allclose(predicted.predictions, logits_of(model, rows), atol=1e-6)
+    assert predicted.metrics["test_loss"] > 0
+
+
+def test_both_ends_of_an_answer_are_predicted_without_labels(tmp_path: Path) -> None:
+    model, rows = model_of("AlbertForQuestionAnswering"), rows_of(4)
+    start, end = trainer_of(model, tmp_path, rows).predict(rows).predictions
+    assert np.allclose(start, logits_of(model, rows), atol=1e-6)
+    assert start.shape == end.shape == (4, 8)
 
 
 def test_two_outputs_of_texts_without_labels_come_as_a_tuple(tmp_path: Path) -> None:
@@ -184,6 +214,19 @@ def test_what_checkpointing_cannot_do_is_refused() -> None:
     assert model.is_activation_checkpointing
     model.activation_checkpointing_disable()
     assert not model.is_activation_checkpointing
+
+
+def test_small_things_that_scripts_for_transformers_call() -> None:
+    model = model_of("AlbertForMaskedLM")
+    assert (model.main_input_name, model.config_class) == ("input_ids", AlbertConfig)
+    assert model.get_memory_footprint() == 4 * model.num_parameters()
+    model.requires_grad_(False).enable_input_require_grads()
+    other = pickle.loads(pickle.dumps(model))
+    assert model(**batch(CONFIG)).logits.requires_grad
+    assert other(**batch(CONFIG)).logits.requires_grad
+    model.disable_input_require_grads()
+    assert not model(**batch(CONFIG)).logits.requires_grad
+    assert model.config.get_text_config() is model.config
 
 
 # -- PEFT ----------------------------------------------------------------------------------------------------------
@@ -235,6 +278,43 @@ def test_the_trainer_trains_adapters_and_a_new_classifier(tmp_path: Path) -> Non
     fresh = model_of("AlbertForSequenceClassification")
     again = peft.PeftModel.from_pretrained(fresh, tmp_path / "adapter").eval()
     assert np.array_equal(logits_of(again, train), logits_of(adapted.eval(), train))
+
+
+def test_lora_on_every_embedding_learns() -> None:
+    names = ["word_embeddings", "position_embeddings", "token_type_embeddings"]
+    config = peft.LoraConfig(r=4, target_modules=names, init_lora_weights=False)
+    adapted = peft.get_peft_model(model_of("AlbertForSequenceClassification"), config)
+    adapted(input_ids=torch.from_numpy(batch(CONFIG)["input_ids"])).logits.sum().backward()
+    gradients = [p.grad for p in adapted.parameters() if p.requires_grad]
+    assert len(gradients) == 6
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize("kind", [peft.PromptTuningConfig, peft.PromptEncoderConfig])
+def test_prompts_are_learnt(kind: Any) -> None:
+    config = kind(task_type="SEQ_CLS", num_virtual_tokens=3, token_dim=CONFIG.embedding_size)
+    adapted = peft.get_peft_model(model_of("AlbertForSequenceClassification"), config)
+    inputs = {name: torch.from_numpy(array) for name, array in batch(CONFIG).items() if name != "token_type_ids"}
+    adapted(**inputs, labels=torch.tensor([0, 1, 1])).loss.backward()
+    assert all(p.grad.abs().max() > 0 for p in adapted.prompt_encoder.parameters())
+
+
+# -- accelerate ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["AlbertForMaskedLM", "AlbertForPreTraining"])
+def test_what_accelerate_writes_it_reads(head: str, tmp_path: Path) -> None:
+    model, other = model_of(head), TORCH.model(head, CONFIG, "float32")
+    save_model(model, str(tmp_path / "model.safetensors"))
+    assert load_model(other, tmp_path / "model.safetensors") == (set(), [])
+    assert np.array_equal(logits_of(other, rows_of(2)), logits_of(model, rows_of(2)))
+    assert set(model._tied_weights_keys) == {"predictions.decoder.weight", "predictions.decoder.bias"}
+
+
+def test_weights_may_be_elsewhere_until_they_are_read() -> None:
+    model, rows = model_of("AlbertForMaskedLM"), rows_of(2)
+    expected = logits_of(model, rows)
+    assert np.allclose(logits_of(accelerate.cpu_offload(model, execution_device="cpu"), rows), expected, atol=1e-5)
 
 
 # -- torchao -------------------------------------------------------------------------------------------------------
@@ -302,6 +382,17 @@ def test_hooks_on_all_modules_fire_too() -> None:
     finally:
         handle.remove()
     assert set(linears(model).values()) <= set(fired)
+
+
+def test_hooks_on_embeddings_fire_where_no_ids_are_given_too() -> None:
+    model, fired = model_of("AlbertModel"), []
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    with torch.no_grad():
+        before = model(batch(CONFIG)["input_ids"])[0]
+        for table in tables:
+            table.register_forward_hook(lambda module, *_: fired.append(module))
+        assert torch.equal(model(batch(CONFIG)["input_ids"])[0], before)
+    assert fired == tables[:1] + tables[:0:-1]
 
 
 def test_a_hook_that_changes_an_output_is_heard() -> None:

@@ -11,7 +11,7 @@ from jax import Array
 
 from albert_core.config import AlbertConfig
 from albert_core.signature import Inputs
-from albert_flax.layers.modules import embedding, layer_norm
+from albert_flax.layers.modules import embedding, is_plain, layer_norm
 
 
 class AlbertEmbeddings(nnx.Module):
@@ -28,9 +28,9 @@ class AlbertEmbeddings(nnx.Module):
     def __call__(self, inputs: Inputs) -> Array:
         x = inputs.inputs_embeds
         x = self._words(inputs.input_ids) if x is None else x.astype(self.word_embeddings.dtype)  # [B, S, E]
-        x = x + self._rows(self.token_type_embeddings, inputs.token_type_ids, 0)
+        x = x + self._rows(self.token_type_embeddings, inputs.token_type_ids, 1)
         if self.absolute:
-            x = x + self._rows(self.position_embeddings, inputs.position_ids, slice(x.shape[1]))
+            x = x + self._rows(self.position_embeddings, inputs.position_ids, x.shape[1])
         return self.dropout(self.LayerNorm(x))  # [B, S, E]
 
     def _words(self, ids: Array) -> Array:
@@ -40,5 +40,8 @@ class AlbertEmbeddings(nnx.Module):
             return x
         return jnp.where((ids == self.padding_idx)[..., None], jax.lax.stop_gradient(x), x)
 
-    def _rows(self, table: nnx.Embed, ids: Array | None, default: int | slice) -> Array:
-        return table.embedding[default].astype(table.dtype) if ids is None else table(ids)
+    def _rows(self, table: nnx.Embed, ids: Array | None, first: int) -> Array:
+        """The rows of some ids; the first ones of the table where there are none."""
+        if ids is None and is_plain(table, nnx.Embed):
+            return table.embedding[:first].astype(table.dtype)
+        return table(jnp.arange(first)[None] if ids is None else ids)

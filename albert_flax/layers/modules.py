@@ -50,9 +50,11 @@ def layer_norm(config: AlbertConfig, width: int, **how: Any) -> nnx.LayerNorm:
     return nnx.LayerNorm(width, epsilon=config.layer_norm_eps, use_fast_variance=False, **how)
 
 
-def is_plain(module: nnx.Module) -> bool:
-    """Whether a product with the module's kernel is all that calling it does: no subclass, no product of its own."""
-    return type(module) is nnx.Linear and module.dot_general is jax.lax.dot_general
+def is_plain(module: nnx.Module, kind: type[nnx.Module] = nnx.Linear) -> bool:
+    """Whether a product with the module's kernel and its bias, or rows of a table, are all that calling it gives."""
+    if type(module) is not nnx.Linear:
+        return type(module) is kind is nnx.Embed  # a subclass does more
+    return kind is nnx.Linear and module.use_bias and module.dot_general is jax.lax.dot_general
 
 
 def as_rows(x: Array) -> Array:

@@ -91,8 +91,12 @@ def norm(config: AlbertConfig, width: int, name: str, dtype: Any) -> layers.Laye
 
 
 def is_plain(layer: layers.Layer) -> bool:
-    """Whether a product with the layer's kernel is all that calling it does: no subclass, adapter or quantisation."""
-    return type(layer) is layers.Dense and not layer.lora_enabled and layer.quantization_mode is None
+    """Whether a product with the layer's kernel and its bias is all that calling it does.
+
+    A subclass, an adapter or a quantised layer does more.
+    """
+    plain = type(layer) is layers.Dense and layer.use_bias
+    return plain and not layer.lora_enabled and layer.quantization_mode is None
 
 
 def as_rows(x: Tensor) -> Tensor:

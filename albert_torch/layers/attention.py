@@ -36,8 +36,9 @@ class AlbertAttention(nn.Module):
         if not all(is_plain(part) for part in parts):
             return None
         weight, bias = torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
-        if torch.is_autocast_enabled(weight.device.type):  # which casts parameters once, but this at every layer
-            weight = weight.to(torch.get_autocast_dtype(weight.device.type))
+        kind = weight.device.type
+        if kind != "meta" and torch.is_autocast_enabled(kind):  # which casts parameters once, but this at every layer
+            weight = weight.to(torch.get_autocast_dtype(kind))
         return weight, bias
 
     def forward(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from albert_core.config import AlbertConfig
 from albert_core.signature import Inputs
+from albert_torch.layers.modules import is_plain
 
 
 class AlbertEmbeddings(nn.Module):
@@ -22,10 +24,13 @@ class AlbertEmbeddings(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         x = inputs.inputs_embeds
         x = self.word_embeddings(inputs.input_ids) if x is None else x  # [B, S, E]
-        segments = inputs.token_type_ids
-        x = x + (self.token_type_embeddings.weight[0] if segments is None else self.token_type_embeddings(segments))
+        x = x + self._rows(self.token_type_embeddings, inputs.token_type_ids, 1, x.device)
         if self.absolute:
-            positions = inputs.position_ids
-            table = self.position_embeddings
-            x = x + (table.weight[: x.shape[1]] if positions is None else table(positions))
+            x = x + self._rows(self.position_embeddings, inputs.position_ids, x.shape[1], x.device)
         return self.dropout(self.LayerNorm(x))  # [B, S, E]
+
+    def _rows(self, table: nn.Embedding, ids: Tensor | None, first: int, device: torch.device) -> Tensor:
+        """The rows of some ids; the first ones of the table where there are none."""
+        if ids is None and is_plain(table, nn.Embedding):
+            return table.weight[:first]
+        return table(torch.arange(first, device=device)[None] if ids is None else ids)

@@ -33,13 +33,15 @@ def _formula(act: str | Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return activation(torch, act)(x)
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Whether a product with the module's weight is all that calling it does.
+def is_plain(module: nn.Module, kind: type[nn.Module] = nn.Linear) -> bool:
+    """Whether a product with the module's weight and its bias, or rows of a table, are all that calling it gives.
 
     A subclass is an adapter, a parametrisation or sharding; a weight made of other tensors is quantised; a forward of
     the module's own is a wrapper.
     """
-    if type(module) is not nn.Linear or hasattr(type(module.weight), "__tensor_flatten__") or "forward" in vars(module):
+    if type(module) is not kind or hasattr(type(module.weight), "__tensor_flatten__") or "forward" in vars(module):
+        return False
+    if kind is nn.Linear and module.bias is None:
         return False
     own = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     return not own and not _has_any_global_hook()
