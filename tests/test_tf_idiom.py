@@ -435,7 +435,8 @@ def test_summary_is_keras_own(capsys):
 
 
 PACKAGE = Path(sys.modules[TFAlbertModel.__module__].__file__).parent
-MODEL_FILES = ["base.py", "losses.py", "models.py", *sorted(f"layers/{p.name}" for p in PACKAGE.glob("layers/*.py"))]
+LAYER_FILES = sorted(f"layers/{p.name}" for p in PACKAGE.glob("layers/*.py"))
+MODEL_FILES = ["base.py", "fitting.py", "losses.py", "models.py", *LAYER_FILES]
 
 
 @pytest.mark.parametrize("file", MODEL_FILES)
