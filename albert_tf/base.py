@@ -12,7 +12,6 @@ import optree
 from keras import initializers, ops
 
 from albert_core.config import AlbertConfig
-from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
 from albert_core.parameters import WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
@@ -120,8 +119,15 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
     # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
+    def _dtype_name(cls, dtype: Any) -> str | None:
+        """Also that of a policy of two dtypes, be it the global one where nothing is asked for."""
+        policy = keras.config.dtype_policy() if dtype is None else dtype
+        name = getattr(policy, "name", policy)
+        return name if str(name).startswith("mixed_") else super()._dtype_name(dtype)
+
+    @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, dtype=dtype_by_name(dtype), **options)
+        return cls(config, dtype=dtype, **options)
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
         return np.asarray(leaf.value.value)

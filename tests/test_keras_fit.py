@@ -208,6 +208,23 @@ def test_mixed_precision_with_our_optimizers(policy: str, kind: Any, tmp_path: A
     assert isinstance(again.optimizer, type(model.optimizer))
 
 
+def test_a_checkpoint_opens_under_a_policy(tmp_path: Any) -> None:
+    classifier("float32").save_pretrained(tmp_path)
+    load, policy = TFAlbertForSequenceClassification.from_pretrained, keras.dtype_policies.DTypePolicy("mixed_bfloat16")
+    found = [load(tmp_path, dtype="mixed_bfloat16"), load(tmp_path, dtype=policy)]
+    found.append(TFAlbertForSequenceClassification.from_config(CONFIG, dtype="mixed_bfloat16"))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found.append(load(tmp_path))
+        assert load(tmp_path, dtype="auto").dtype_policy.name == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for model in found:
+        assert model.dtype_policy == policy
+        assert {v.dtype.name for v in model.numpy_state().values()} == {"float32"}
+    np.testing.assert_array_equal(found[0](BATCH).logits, found[-1](BATCH).logits)
+
+
 @pytest.mark.parametrize("kind", [Lamb, pytest.param(AdamW, marks=pytest.mark.long)])
 def test_accumulated_gradients_make_the_step_of_the_whole_batch(kind: Any) -> None:
     whole, halves = compiled(kind(0.01)), compiled(kind(0.01, gradient_accumulation_steps=2))
