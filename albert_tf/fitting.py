@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,7 +23,8 @@ class Fitting(keras.Model):
     ) -> Any:
         """The model's own loss where `compile` got none, else the user's on the logits."""
         if self.loss is not None:
-            return super().compute_loss(x, *self._compared(x, y, y_pred), sample_weight, training)
+            made = dict if isinstance(self.loss, Mapping) else OrderedDict  # Keras wants the kind of its losses
+            return super().compute_loss(x, *self._compared(x, y, y_pred, sample_weight, made), training)
         loss = y_pred.get("loss") if isinstance(y_pred, ModelOutput) else None
         if loss is None:
             wanted = f"{' and '.join(self._labels)} among the inputs, or " if self._labels else ""
@@ -34,17 +36,22 @@ class Fitting(keras.Model):
         return ops.sum(ops.stack([*shares]))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        return super().compute_metrics(x, *self._compared(x, y, y_pred), sample_weight)
+        return super().compute_metrics(x, *self._compared(x, y, y_pred, sample_weight, OrderedDict))
 
-    def _compared(self, x: Any, y: Any, output: Any) -> tuple[Any, Any]:
-        """What a user's loss or metric gets: the targets, or else the labels among the inputs, and the logits."""
+    def _compared(self, x: Any, y: Any, output: Any, weight: Any, made: Any) -> tuple[Any, Any, Any]:
+        """What a user's loss or metric gets: the targets, or else the labels among the inputs; the logits; weights.
+
+        Several of each stand by the name of the logits, in the output's order: Keras sorts what has no order.
+        """
         if not isinstance(output, ModelOutput):
-            return y, output
-        logits = {name.removesuffix("_logits"): value for name, value in output.items() if name.endswith("logits")}
+            return y, output, weight
+        logits = made((n.removesuffix("_logits"), value) for n, value in output.items() if n.endswith("logits"))
         if y is None and isinstance(x, Mapping):
-            found = [x[name] for name in self._labels if name in x]
-            y = dict(zip(logits, found, strict=False)) if len(found) == len(logits) else None
-        return _single(y), _single(logits)
+            y = {name: x[name] for name in self._labels if name in x}
+            y = y if len(y) == len(logits) else None
+        names = dict(zip(self._labels, logits, strict=False))
+        y, weight = (made(_by_name(value, names).items()) if _nested(value) else value for value in (y, weight))
+        return _single(y), _single(logits), _single(weight)
 
     @property
     def _labels(self) -> list[str]:
@@ -69,8 +76,7 @@ class Fitting(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self.loss is not None or y is None or not self._labels:
             return args
-        given = y if isinstance(y, Mapping | list | tuple) else [y]
-        given = given if isinstance(given, Mapping) else dict(zip(self._labels, given, strict=True))
+        given = _by_name(y if _nested(y) else [y], {name: name for name in self._labels})
         return *state, (self._named((x,), {}) | given, None, sample_weight)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
@@ -88,6 +94,20 @@ class Fitting(keras.Model):
         if isinstance(x, Mapping):  # a loss of each batch cannot be joined into one array
             x = {name: value for name, value in x.items() if name not in LABELS}
         return super().predict_step(*state, keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+
+
+def _nested(values: Any) -> bool:
+    return isinstance(values, Mapping | list | tuple)
+
+
+def _by_name(values: Any, names: dict[str, str]) -> dict[str, Any]:
+    """Values in order, or by the keys of `names`, as a dict by the values of `names` and in their order."""
+    if isinstance(values, Mapping):
+        renamed = {names.get(name, name): value for name, value in values.items()}
+        return {name: renamed[name] for name in names.values() if name in renamed} | renamed
+    if len(values) != len(names):
+        raise ValueError(f"targets: expected {len(names)}, for {' and '.join(names)}, got {len(values)}")
+    return dict(zip(names.values(), values, strict=True))
 
 
 def _single(values: Any) -> Any:

@@ -108,6 +108,28 @@ def test_a_pair_of_targets_feeds_the_models_own_loss() -> None:
     assert model.evaluate(data, verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
+def test_each_target_of_a_pair_meets_its_own_logits() -> None:
+    model, start, end = TFAlbertForQuestionAnswering(CONFIG), LABELS, LABELS + 2
+    logits = [model(BATCH)[place].numpy() for place in (0, 1)]
+    rows = [np.log(np.exp(z).sum(-1)) - z[np.arange(8), y] for z, y in zip(logits, (start, end), strict=True)]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    pair, named = (BATCH, (start, end)), {"end_positions": end, "start_positions": start}
+    forms = [(loss, pair), ([loss, loss], pair), ({"start": loss, "end": loss}, pair), (loss, (BATCH, named))]
+    forms += [(loss, (BATCH | named,)), (loss, (tf.data.Dataset.from_tensor_slices(pair).batch(8),))]
+    for losses, given in forms:
+        model.compile("sgd", losses, run_eagerly=True)
+        found = model.evaluate(*given, verbose=0, return_dict=True)
+        assert found["loss"] == pytest.approx(sum(part.mean() for part in rows), rel=1e-5)
+        assert found["start_loss"] == pytest.approx(rows[0].mean(), rel=1e-5)
+    model.compile("sgd", [loss, loss], loss_weights=[1, 10], metrics=[["accuracy"], []], run_eagerly=True)
+    weights = np.arange(8.0), np.ones(8)
+    found = model.evaluate(BATCH, (start, end), sample_weight=weights, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx((rows[0] * weights[0]).mean() + 10 * rows[1].mean(), rel=1e-5)
+    assert found["start_accuracy"] == pytest.approx((logits[0].argmax(-1) == start).mean())
+    with pytest.raises(ValueError, match="targets: expected 2, for start_positions and end_positions, got 3"):
+        model.evaluate(BATCH, (start, end, end), verbose=0)
+
+
 def test_weights_weigh_a_users_loss() -> None:
     per_row = np.where(LABELS == 1, 3.0, 0.5)
     by_row, by_class = compiled(), compiled(weighted_metrics=["accuracy"])
