@@ -10,11 +10,13 @@ import keras
 import numpy as np
 import optree
 from keras import initializers, ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from albert_core.config import AlbertConfig
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
 from albert_core.parameters import WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
+from albert_core.signature import WHOLE
 from albert_core.surgery import BIAS, check_embeddings
 from albert_core.walker import Leaf
 from albert_tf.fitting import Fitting
@@ -48,7 +50,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
-        given = self._named(args, kwargs)
+        given = {name: _typed(name, value) for name, value in self._named(args, kwargs).items()}
         return super().__call__(**given, **({} if training is None else {"training": training}))
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -167,6 +169,13 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
 
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
+
+
+def _typed(name: str, value: Any) -> Any:
+    """What Keras builds models with is float32 whatever the input: such a symbol as whole numbers, where it is to be."""
+    symbolic = keras.backend.is_keras_tensor(value) or (in_symbolic_scope() and hasattr(value, "dtype"))
+    wrong = symbolic and name in WHOLE and keras.backend.is_float_dtype(value.dtype)
+    return ops.cast(value, "int32") if wrong else value
 
 
 def _device_name(device: Any) -> str:

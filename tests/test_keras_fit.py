@@ -295,6 +295,28 @@ def test_the_encoder_in_a_functional_model(tmp_path: Any) -> None:
     assert keras.models.clone_model(model).count_params() == model.count_params()
 
 
+@keras.saving.register_keras_serializable("tests")
+class Outer(keras.Model):
+    """A user's own model around ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner, self.own = TFAlbertModel(CONFIG), keras.layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return self.own(self.inner(inputs).pooler_output)
+
+
+def test_models_around_the_encoder_are_built_by_keras(tmp_path: Any) -> None:
+    model = Outer()
+    expected = model(BATCH)
+    model.save(tmp_path / "x.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "x.keras")(BATCH), expected)
+    pooled = keras.layers.Lambda(lambda output: output.pooler_output)
+    chain = keras.Sequential([model.inner, pooled, model.own])  # without an Input
+    np.testing.assert_allclose(chain(IDS), model({"input_ids": IDS}), atol=1e-6)
+
+
 def test_a_clone_is_a_fresh_model_of_the_same_config() -> None:
     model = TFAlbertForMaskedLM(CONFIG, attn_implementation="eager", dtype="mixed_bfloat16")
     for clone in (keras.models.clone_model(model), keras.models.model_from_json(model.to_json())):
