@@ -110,13 +110,25 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
             "attn_implementation": self.attn_implementation,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
+            "frozen": [p.name for p in self.own_parameters() if not self._is_trainable(self.leaf(p))],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | AlbertConfig, custom_objects: Any = None, **options: Any) -> Self:
         if isinstance(config, AlbertConfig):
             return super().from_config(config, **options)
-        return cls(**(config | {"config": AlbertConfig.from_dict(config["config"])}))
+        frozen, options = config.get("frozen", ()), {name: x for name, x in config.items() if name != "frozen"}
+        made = cls(**(options | {"config": AlbertConfig.from_dict(config["config"])}))
+        made._freeze(frozen)
+        return made
+
+    def _freeze(self, names: Iterable[str]) -> None:
+        """Take parameters out of training; a layer that has no others says so, or it could not be put back."""
+        for name in names:
+            _variable(self.leaf(self.parameter_table[name])).trainable = False
+        for layer in self._flatten_layers():
+            if layer.weights and not layer.trainable_weights:
+                layer.trainable = False
 
     # -- the hooks -----------------------------------------------------------------------------------------------
 
@@ -158,7 +170,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return np.asarray(array) if known and "cpu" in str(getattr(array, "device", "")).lower() else None
 
     def _is_trainable(self, leaf: Leaf) -> bool:
-        return leaf.value.trainable
+        return getattr(_variable(leaf), "trainable", True)
 
     def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
         found = loss_gradients(self, inputs)
@@ -171,8 +183,13 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
 
 
+def _variable(leaf: Leaf) -> Any:
+    """The layer's own variable, where `leaf.value` may be what LoRA makes of it; None in a layer of another kind."""
+    return getattr(leaf.owner, f"_{leaf.attribute}", getattr(leaf.owner, leaf.attribute, None))
+
+
 def _typed(name: str, value: Any) -> Any:
-    """What Keras builds models with is float32 whatever the input: such a symbol as whole numbers, where it is to be."""
+    """Keras builds models with symbols of float32, whatever the input: whole numbers where they are to be."""
     symbolic = keras.backend.is_keras_tensor(value) or (in_symbolic_scope() and hasattr(value, "dtype"))
     wrong = symbolic and name in WHOLE and keras.backend.is_float_dtype(value.dtype)
     return ops.cast(value, "int32") if wrong else value

@@ -295,6 +295,21 @@ def test_the_encoder_in_a_functional_model(tmp_path: Any) -> None:
     assert keras.models.clone_model(model).count_params() == model.count_params()
 
 
+def test_what_is_frozen_stays_so_in_files_and_clones(tmp_path: Any) -> None:
+    model = classifier()
+    model.albert.trainable = False
+    model.compile("adam", run_eagerly=True)
+    model.fit(BATCH, LABELS, verbose=0)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert int(again.optimizer.iterations) == 1
+    for other in (again, keras.models.clone_model(model), model._finish("cpu")):
+        assert [v.shape for v in other.trainable_variables] == [(12, 2), (2,)]
+        assert other.num_parameters(only_trainable=True) == 26
+    again.albert.trainable = True
+    assert again.num_parameters(only_trainable=True) == model.num_parameters()
+
+
 @keras.saving.register_keras_serializable("tests")
 class Outer(keras.Model):
     """A user's own model around ours."""
