@@ -17,6 +17,7 @@ class Fitting(keras.Model):
     """A Keras model whose output is a `ModelOutput`."""
 
     signature: ClassVar[Signature]
+    output_class: ClassVar[type[ModelOutput]]
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -93,7 +94,19 @@ class Fitting(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, Mapping):  # a loss of each batch cannot be joined into one array
             x = {name: value for name, value in x.items() if name not in LABELS}
-        return super().predict_step(*state, keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+        found = super().predict_step(*state, keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+        output, *rest = found if state else (found,)  # on JAX the state comes back too
+        output = dict(output.items()) if isinstance(output, ModelOutput) else output
+        return (output, *rest) if state else output  # several devices' outputs are joined in what TensorFlow knows
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        return self._joined(super().predict(*args, **kwargs))
+
+    def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        return self._joined(super().predict_on_batch(*args, **kwargs))
+
+    def _joined(self, found: Any) -> Any:
+        return self.output_class(**found) if isinstance(found, dict) else found
 
 
 def _nested(values: Any) -> bool:
