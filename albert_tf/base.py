@@ -69,7 +69,8 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         for p in self.own_parameters(parts):
             leaf = self.leaf(p)
             initializer = getattr(leaf.owner, f"{leaf.attribute}_initializer", initializers.Zeros())
-            leaf.value.assign(initializer.clone()(leaf.value.shape, dtype=leaf.value.dtype))
+            variable = variable_of(leaf)
+            variable.assign(initializer.clone()(variable.shape, dtype=variable.dtype))
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name != "base_model"]  # Keras' loader would walk in a circle
@@ -85,8 +86,11 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return str(self.get_input_embeddings().embeddings.value.device)
 
     def word_matrix(self) -> Any:
-        """The values of the word embeddings, [V, E]."""
-        return ops.convert_to_tensor(self.get_input_embeddings().embeddings)
+        """The values of the word embeddings, [V, E]; what the layer makes of them where they are quantised."""
+        table = self.get_input_embeddings()
+        if table.quantization_mode is None:
+            return ops.convert_to_tensor(table.embeddings)
+        return table(ops.arange(self.config.vocab_size))
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -125,7 +129,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
     def _freeze(self, names: Iterable[str]) -> None:
         """Take parameters out of training; a layer that has no others says so, or it could not be put back."""
         for name in names:
-            _variable(self.leaf(self.parameter_table[name])).trainable = False
+            variable_of(self.leaf(self.parameter_table[name])).trainable = False
         for layer in self._flatten_layers():
             if layer.weights and not layer.trainable_weights:
                 layer.trainable = False
@@ -144,10 +148,17 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return cls(config, dtype=dtype, **options)
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
-        return np.asarray(leaf.value.value)
+        array = ops.convert_to_numpy(leaf.value)
+        if not keras.backend.is_float_dtype(variable_of(leaf).dtype):
+            mode = leaf.owner.quantization_mode
+            raise ValueError(f"{leaf.owner.path}.{leaf.attribute}: expected floats, got those of `quantize`, {mode}")
+        return array
 
     def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
-        leaf.value.assign(array)
+        variable = variable_of(leaf)
+        if variable is not leaf.value:  # LoRA adds to it
+            array = array - (ops.convert_to_numpy(leaf.value) - ops.convert_to_numpy(variable))
+        variable.assign(array)
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> Self:
         resized = type(self).from_config(self.get_config() | {"config": config.to_dict()})
@@ -170,11 +181,11 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return np.asarray(array) if known and "cpu" in str(getattr(array, "device", "")).lower() else None
 
     def _is_trainable(self, leaf: Leaf) -> bool:
-        return getattr(_variable(leaf), "trainable", True)
+        return getattr(variable_of(leaf), "trainable", True)
 
     def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
         found = loss_gradients(self, inputs)
-        return [found.get(id(self.leaf(p).value)) for p in parameters]
+        return [found.get(id(variable_of(self.leaf(p)))) for p in parameters]
 
     def _changed(self) -> None:
         self.train_function = self.test_function = self.predict_function = None  # Keras makes them anew
@@ -183,7 +194,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
 
 
-def _variable(leaf: Leaf) -> Any:
+def variable_of(leaf: Leaf) -> Any:
     """The layer's own variable, where `leaf.value` may be what LoRA makes of it; None in a layer of another kind."""
     return getattr(leaf.owner, f"_{leaf.attribute}", getattr(leaf.owner, leaf.attribute, None))
 
