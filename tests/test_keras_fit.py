@@ -280,6 +280,25 @@ def test_optimizers_come_back_from_their_config(kind: Any) -> None:
     assert (again.betas, again.decay) == ((0.5, 0.6), 0.2)
 
 
+@pytest.mark.parametrize("kind", [Lamb, AdamW])
+def test_norms_and_what_was_excluded_do_not_decay(kind: Any) -> None:
+    """In layers of any name, with gradients of zero and no list of variables."""
+    norms = [keras.layers.BatchNormalization(name="mine"), keras.layers.RMSNormalization(name="other")]
+    parts = [*norms, keras.layers.Dense(2, name="kept"), keras.layers.Embedding(5, 2, name="words")]
+    for layer, shape in zip(parts, [(None, 3), (None, 3), (None, 3), (None,)], strict=True):
+        layer.build(shape)
+    variables = [v for layer in parts for v in layer.trainable_variables]
+    for v in variables:
+        v.assign(np.ones(v.shape))
+    optimizer = kind(1.0, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_list=[parts[2].kernel])
+    optimizer.build(variables)
+    slices = tf.IndexedSlices(tf.zeros((2, 2)), tf.constant([1, 1]), tf.constant([5, 2]))
+    optimizer.apply([*(tf.zeros(v.shape) for v in variables[:-1]), slices])
+    changed = [v.path for v in variables if np.abs(v.numpy() - 1).max() > 1e-3]
+    assert changed == ["words/embeddings"]
+
+
 # -- in larger models ------------------------------------------------------------------------------------------------
 
 
