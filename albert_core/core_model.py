@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from albert_core.config import AlbertConfig
+from albert_core.dtypes import dtype_by_name
 from albert_core.heads import Head
 from albert_core.outputs import ModelOutput
 from albert_core.parameters import PREFIX, Kind, Parameter, parameter_table
@@ -31,6 +32,11 @@ class CoreModel(Head):
     compiles_shapes: ClassVar[bool] = False  # a backend says whether every new shape costs it a compilation
 
     # -- the hooks -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _dtype_name(cls, dtype: Any) -> str | None:
+        """What `_construct` takes for a user's dtype; None where nothing is asked for."""
+        return None if dtype is None or dtype == "auto" else dtype_by_name(dtype)
 
     @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:

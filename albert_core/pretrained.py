@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -108,8 +108,8 @@ class PreTrained(Surgery):
         """
         dtypes = [options.pop(name, None) for name in ("dtype", "torch_dtype")]
         dtype = next((dtype for dtype in dtypes if dtype is not None), None)
-        plain: Any = cls  # whose constructor only the backend knows
-        return plain(config, **options) if dtype is None else cls._construct(config, dtype_by_name(dtype), **options)
+        name, plain = cls._dtype_name(dtype), cast(Any, cls)  # whose constructor only the backend knows
+        return plain(config, **options) if name is None else cls._construct(config, name, **options)
 
     @classmethod
     def from_pretrained(
@@ -160,7 +160,7 @@ class PreTrained(Surgery):
             config = AlbertConfig.from_pretrained(config, **where)
         config = _config_of(source, config, options)
         with source.checkpoint(variant, config) as checkpoint:
-            name = checkpoint_dtype(checkpoint) if dtype in (None, "auto") else dtype_by_name(dtype)
+            name = cls._dtype_name(dtype) or checkpoint_dtype(checkpoint)
             device = _device_of(device, device_map)
             model = cls._prepare(config, name, device, attn_implementation=attn_implementation, **build)
             report = model.load_numpy_state(

@@ -108,6 +108,7 @@ INPUTS: tuple[Input, ...] = (
 )
 _BY_NAME = {i.name: i for i in INPUTS}
 FLAGS = tuple(i.name for i in INPUTS if i.dtype == "flag")
+WHOLE = tuple(i.name for i in INPUTS if i.dtype in ("int", "mask"))  # what whole numbers say
 LABELS = ("labels", "start_positions", "end_positions", "sentence_order_label")  # what only a loss reads
 _ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
 PER_CHOICE = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")

@@ -1,25 +1,26 @@
-"""What every Keras model here shares: construction, the way into `call`, `fit`, and the hooks of `albert_core`."""
+"""What every Keras model here shares: construction, the way into `call`, files, and the hooks of `albert_core`."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 import optree
 from keras import initializers, ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from albert_core.config import AlbertConfig
 from albert_core.core_model import given
-from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput, flatten, register_with_jax, unflatten
 from albert_core.parameters import TIED, WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
-from albert_core.signature import LABELS
+from albert_core.signature import WHOLE
 from albert_core.surgery import BIAS, check_embeddings
 from albert_core.walker import Leaf
+from albert_tf.fitting import Fitting
 from albert_tf.gradients import loss_gradients
 
 for _output in OUTPUTS:
@@ -30,7 +31,7 @@ if keras.backend.backend() == "jax":
     register_with_jax()
 
 
-class TFAlbertPreTrainedModel(PreTrained, keras.Model):
+class TFAlbertPreTrainedModel(PreTrained, Fitting):
     """Base of the Keras models."""
 
     framework: ClassVar[str] = "tf"
@@ -50,7 +51,7 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> ModelOutput | tuple[Any, ...]:
-        given = self._named(args, kwargs)
+        given = {name: _typed(name, value) for name, value in self._named(args, kwargs).items()}
         return super().__call__(**given, **({} if training is None else {"training": training}))
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +70,8 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         for p in self.own_parameters(parts):
             leaf = self.leaf(p)
             initializer = getattr(leaf.owner, f"{leaf.attribute}_initializer", initializers.Zeros())
-            leaf.value.assign(initializer.clone()(leaf.value.shape, dtype=leaf.value.dtype))
+            variable = variable_of(leaf)
+            variable.assign(initializer.clone()(variable.shape, dtype=variable.dtype))
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name != "base_model"]  # Keras' loader would walk in a circle
@@ -85,82 +87,13 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         return str(self.get_input_embeddings().embeddings.value.device)
 
     def word_matrix(self) -> Any:
-        """The values of the word embeddings, [V, E]."""
-        return ops.convert_to_tensor(self.get_input_embeddings().embeddings)
+        """The values of the word embeddings, [V, E]; what the layer makes of them where they are quantised."""
+        table = self.get_input_embeddings()
+        if table.quantization_mode is None:
+            return ops.convert_to_tensor(table.embeddings)
+        return table(ops.arange(self.config.vocab_size))
 
-    # -- compile, fit, predict, .keras ---------------------------------------------------------------------------
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """The model's own loss where `compile` got none, else the user's on the logits."""
-        if self.loss is not None:
-            return super().compute_loss(x, *self._compared(x, y, y_pred), sample_weight, training)
-        loss = y_pred.get("loss") if isinstance(y_pred, ModelOutput) else None
-        if loss is None:
-            wanted = f"{' and '.join(self._labels)} among the inputs, or " if self._labels else ""
-            raise ValueError(f"{type(self).__name__} has no loss: expected {wanted}a loss in compile()")
-        if sample_weight is not None:
-            raise ValueError(f"sample_weight: expected a loss in compile(), {type(self).__name__}'s own has no weights")
-        # As Keras adds what is no loss of compile(): divided by the number of replicas, over which it sums.
-        shares = (self._aggregate_additional_loss(ops.cast(share, loss.dtype)) for share in (loss, *self.losses))
-        return ops.sum(ops.stack([*shares]))
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        return super().compute_metrics(x, *self._compared(x, y, y_pred), sample_weight)
-
-    def _compared(self, x: Any, y: Any, output: Any) -> tuple[Any, Any]:
-        """What a user's loss or metric gets: the targets, or else the labels among the inputs, and the logits."""
-        if not isinstance(output, ModelOutput):
-            return y, output
-        logits = {name.removesuffix("_logits"): value for name, value in output.items() if name.endswith("logits")}
-        if y is None and isinstance(x, Mapping):
-            found = [x[name] for name in self._labels if name in x]
-            y = dict(zip(logits, found, strict=False)) if len(found) == len(logits) else None
-        return _single(y), _single(logits)
-
-    @property
-    def _labels(self) -> list[str]:
-        return [name for name in self.signature.names if name in LABELS]
-
-    def train_step(self, *args: Any) -> Any:
-        return self._logged(super().train_step(*self._labelled(*args)))
-
-    def test_step(self, *args: Any) -> Any:
-        return self._logged(super().test_step(*self._labelled(*args)))
-
-    def _logged(self, logs: Any) -> Any:
-        """Keras takes the mean over the first axis where several hosts train, and fails at a number that has none."""
-        strategy = getattr(self, "_distribute_strategy", None)
-        if strategy is None or not strategy.extended._in_multi_worker_mode():
-            return logs
-        return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
-
-    def _labelled(self, *args: Any) -> tuple[Any, ...]:
-        """The targets among the inputs where the model's own loss is to read them."""
-        *state, data = args
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if self.loss is not None or y is None or not self._labels:
-            return args
-        given = y if isinstance(y, Mapping | list | tuple) else [y]
-        given = given if isinstance(given, Mapping) else dict(zip(self._labels, given, strict=True))
-        return *state, (self._named((x,), {}) | given, None, sample_weight)
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """On several devices Keras looks at the mean of the first batch; over several hosts it fails at a dict."""
-        strategy = getattr(self, "_distribute_strategy", None)
-        if iterator is None or strategy is None:
-            return super()._maybe_symbolic_build(iterator, data_batch)
-        _, _, batches = next(iter(iterator))
-        first = keras.tree.map_structure(lambda value: strategy.experimental_local_results(value)[0], next(batches))
-        return super()._maybe_symbolic_build(data_batch=first)
-
-    def predict_step(self, *args: Any) -> Any:
-        *state, data = args
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(x, Mapping):  # a loss of each batch cannot be joined into one array
-            x = {name: value for name, value in x.items() if name not in LABELS}
-        return super().predict_step(*state, keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+    # -- files ---------------------------------------------------------------------------------------------------
 
     def export(
         self,
@@ -182,32 +115,56 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
             "attn_implementation": self.attn_implementation,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
+            "frozen": [p.name for p in self.own_parameters() if not self._is_trainable(self.leaf(p))],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | AlbertConfig, custom_objects: Any = None, **options: Any) -> Self:
         if isinstance(config, AlbertConfig):
             return super().from_config(config, **options)
-        return cls(**(config | {"config": AlbertConfig.from_dict(config["config"])}))
+        frozen, options = config.get("frozen", ()), {name: x for name, x in config.items() if name != "frozen"}
+        made = cls(**(options | {"config": AlbertConfig.from_dict(config["config"])}))
+        made._freeze(frozen)
+        return made
+
+    def _freeze(self, names: Iterable[str]) -> None:
+        """Take parameters out of training; a layer that has no others says so, or it could not be put back."""
+        for name in names:
+            variable_of(self.leaf(self.parameter_table[name])).trainable = False
+        for layer in self._flatten_layers():
+            if layer.weights and not layer.trainable_weights:
+                layer.trainable = False
 
     # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
+    def _dtype_name(cls, dtype: Any) -> str | None:
+        """Also that of a policy of two dtypes, be it the global one where nothing is asked for."""
+        policy = keras.config.dtype_policy() if dtype is None else dtype
+        name = getattr(policy, "name", policy)
+        return name if str(name).startswith("mixed_") else super()._dtype_name(dtype)
+
+    @classmethod
     def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, dtype=dtype_by_name(dtype), **given(options))
+        return cls(config, dtype=dtype, **given(options))
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
-        return np.asarray(leaf.value.value)
+        array = ops.convert_to_numpy(leaf.value)
+        if not keras.backend.is_float_dtype(variable_of(leaf).dtype):
+            mode = leaf.owner.quantization_mode
+            raise ValueError(f"{leaf.owner.path}.{leaf.attribute}: expected floats, got those of `quantize`, {mode}")
+        return array
 
     def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
-        leaf.value.assign(array)
+        variable = variable_of(leaf)
+        if variable is not leaf.value:  # LoRA adds to it
+            array = array - (ops.convert_to_numpy(leaf.value) - ops.convert_to_numpy(variable))
+        variable.assign(array)
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> Self:
         resized = type(self).from_config(self.get_config() | {"config": config.to_dict()})
         state = self.numpy_state() | {WORDS: words} | ({} if bias is None else {BIAS: bias})
         resized.load_numpy_state({name: array for name, array in state.items() if name not in TIED})
-        for layer, old in zip(resized._flatten_layers(), self._flatten_layers(), strict=True):  # outer ones first
-            layer.trainable = old.trainable
         resized.base_model.encoder.checkpointing = self.base_model.encoder.checkpointing
         return resized
 
@@ -226,11 +183,11 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         return np.asarray(array) if known and "cpu" in str(getattr(array, "device", "")).lower() else None
 
     def _is_trainable(self, leaf: Leaf) -> bool:
-        return leaf.value.trainable
+        return getattr(variable_of(leaf), "trainable", True)
 
     def _gradients(self, inputs: dict[str, Any], parameters: Sequence[Parameter]) -> list[np.ndarray | None]:
         found = loss_gradients(self, inputs)
-        return [found.get(id(self.leaf(p).value)) for p in parameters]
+        return [found.get(id(variable_of(self.leaf(p)))) for p in parameters]
 
     def _changed(self) -> None:
         self.train_function = self.test_function = self.predict_function = None  # Keras makes them anew
@@ -239,9 +196,16 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         return self(**inputs, return_dict=True, training=False).map(ops.convert_to_numpy)
 
 
-def _single(values: Any) -> Any:
-    """The value of a dict of one; anything else as it is."""
-    return next(iter(values.values())) if isinstance(values, dict) and len(values) == 1 else values
+def variable_of(leaf: Leaf) -> Any:
+    """The layer's own variable, where `leaf.value` may be what LoRA makes of it; None in a layer of another kind."""
+    return getattr(leaf.owner, f"_{leaf.attribute}", getattr(leaf.owner, leaf.attribute, None))
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Keras builds models with symbols of float32, whatever the input: whole numbers where they are to be."""
+    symbolic = keras.backend.is_keras_tensor(value) or (in_symbolic_scope() and hasattr(value, "dtype"))
+    wrong = symbolic and name in WHOLE and keras.backend.is_float_dtype(value.dtype)
+    return ops.cast(value, "int32") if wrong else value
 
 
 def _device_name(device: Any) -> str:

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from albert_core.atomic import write_file, write_folder
 from albert_core.export_inputs import EXPORT_INPUTS, ExportInput, export_inputs
-from albert_tf.base import TFAlbertPreTrainedModel
+from albert_tf.base import TFAlbertPreTrainedModel, variable_of
 
 __all__ = ["export_model", "exported_program"]
 
@@ -57,7 +57,8 @@ def export_model(
     """
     program = exported_program(model, inputs=inputs, batch=batch, length=length)
     module = tf.Module()
-    module.weights = {p.name: model.leaf(p).value.value for p in model.own_parameters()}
+    names = {id(variable_of(model.leaf(p))): p.name for p in model.own_parameters()}
+    module.weights = {names.get(id(v), f"{v.name}_{n}"): v.value for n, v in enumerate(model.weights)}  # adapters' too
     module.serve = program
     with TemporaryDirectory() as made:
         tf.saved_model.save(module, made, signatures=program.get_concrete_function())

@@ -21,6 +21,8 @@ from albert_core.recipes import (
 
 __all__ = ["AdamW", "Lamb", "RecipeSchedule", "make_optimizer"]
 
+_NORMS = ("gamma", "beta", "scale")  # the variables of Keras' norms
+
 
 class _NamedOptimizer(keras.optimizers.Optimizer):
     """An optimizer that knows variables by name, and so which of them decay.
@@ -29,7 +31,8 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         learning_rate: A number or a schedule.
         betas: Decay of the first and of the second moment.
         eps: Added to the root of the second moment.
-        weight_decay: On everything but norms and biases; kept from Keras' own decay, which would come on top.
+        weight_decay: On everything but norms, biases and what `exclude_from_weight_decay` names; Lamb's trust ratio
+            too. Kept from Keras' own decay, which would come on top.
         bias_correction: Differs from Google: correct the moments' bias towards zero, as Adam does.
         **kwargs: Of every Keras optimizer.
     """
@@ -56,15 +59,15 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         """As in Keras, but a table's gradient that comes as slices is added up before Keras takes the norm to clip."""
-        if trainable_variables is not None:
-            trainable_variables = list(trainable_variables)
-            grads = [_whole(g, v) for g, v in zip(grads, trainable_variables, strict=True)]
+        trainable_variables = None if trainable_variables is None else list(trainable_variables)
+        if known := trainable_variables or self._trainable_variables:
+            grads = [_whole(g, v) for g, v in zip(grads, known, strict=True)]
         return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         place = self._get_variable_index(variable)
         known, m, v = self._trainable_variables[place], self.m[place], self.v[place]
-        dtype, decaying = known.dtype, decays(known.path)  # `fit` hands over TensorFlow's own variable, without a path
+        dtype, decaying = known.dtype, self._decays(known)  # `fit` hands over TensorFlow's own variable, without a path
         new, first, second = self._rule(decaying)(
             ops,
             ops.convert_to_tensor(variable),
@@ -82,6 +85,10 @@ class _NamedOptimizer(keras.optimizers.Optimizer):
         self.assign(variable, new)
         self.assign(m, first)
         self.assign(v, second)
+
+    def _decays(self, variable: Any) -> bool:
+        """Not what Keras' `exclude_from_weight_decay` named, and no norm of the user's, however it is called."""
+        return variable.name not in _NORMS and decays(variable.path) and self._use_weight_decay(variable)
 
     def _rule(self, adapt: bool) -> Any:
         raise TypeError(f"{type(self).__name__} is abstract")

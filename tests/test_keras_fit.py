@@ -108,6 +108,28 @@ def test_a_pair_of_targets_feeds_the_models_own_loss() -> None:
     assert model.evaluate(data, verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
+def test_each_target_of_a_pair_meets_its_own_logits() -> None:
+    model, start, end = TFAlbertForQuestionAnswering(CONFIG), LABELS, LABELS + 2
+    logits = [model(BATCH)[place].numpy() for place in (0, 1)]
+    rows = [np.log(np.exp(z).sum(-1)) - z[np.arange(8), y] for z, y in zip(logits, (start, end), strict=True)]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    pair, named = (BATCH, (start, end)), {"end_positions": end, "start_positions": start}
+    forms = [(loss, pair), ([loss, loss], pair), ({"start": loss, "end": loss}, pair), (loss, (BATCH, named))]
+    forms += [(loss, (BATCH | named,)), (loss, (tf.data.Dataset.from_tensor_slices(pair).batch(8),))]
+    for losses, given in forms:
+        model.compile("sgd", losses, run_eagerly=True)
+        found = model.evaluate(*given, verbose=0, return_dict=True)
+        assert found["loss"] == pytest.approx(sum(part.mean() for part in rows), rel=1e-5)
+        assert found["start_loss"] == pytest.approx(rows[0].mean(), rel=1e-5)
+    model.compile("sgd", [loss, loss], loss_weights=[1, 10], metrics=[["accuracy"], []], run_eagerly=True)
+    weights = np.arange(8.0), np.ones(8)
+    found = model.evaluate(BATCH, (start, end), sample_weight=weights, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx((rows[0] * weights[0]).mean() + 10 * rows[1].mean(), rel=1e-5)
+    assert found["start_accuracy"] == pytest.approx((logits[0].argmax(-1) == start).mean())
+    with pytest.raises(ValueError, match="targets: expected 2, for start_positions and end_positions, got 3"):
+        model.evaluate(BATCH, (start, end, end), verbose=0)
+
+
 def test_weights_weigh_a_users_loss() -> None:
     per_row = np.where(LABELS == 1, 3.0, 0.5)
     by_row, by_class = compiled(), compiled(weighted_metrics=["accuracy"])
@@ -208,6 +230,23 @@ def test_mixed_precision_with_our_optimizers(policy: str, kind: Any, tmp_path: A
     assert isinstance(again.optimizer, type(model.optimizer))
 
 
+def test_a_checkpoint_opens_under_a_policy(tmp_path: Any) -> None:
+    classifier("float32").save_pretrained(tmp_path)
+    load, policy = TFAlbertForSequenceClassification.from_pretrained, keras.dtype_policies.DTypePolicy("mixed_bfloat16")
+    found = [load(tmp_path, dtype="mixed_bfloat16"), load(tmp_path, dtype=policy)]
+    found.append(TFAlbertForSequenceClassification.from_config(CONFIG, dtype="mixed_bfloat16"))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found.append(load(tmp_path))
+        assert load(tmp_path, dtype="auto").dtype_policy.name == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for model in found:
+        assert model.dtype_policy == policy
+        assert {v.dtype.name for v in model.numpy_state().values()} == {"float32"}
+    np.testing.assert_array_equal(found[0](BATCH).logits, found[-1](BATCH).logits)
+
+
 @pytest.mark.parametrize("kind", [Lamb, pytest.param(AdamW, marks=pytest.mark.long)])
 def test_accumulated_gradients_make_the_step_of_the_whole_batch(kind: Any) -> None:
     whole, halves = compiled(kind(0.01)), compiled(kind(0.01, gradient_accumulation_steps=2))
@@ -241,6 +280,25 @@ def test_optimizers_come_back_from_their_config(kind: Any) -> None:
     assert (again.betas, again.decay) == ((0.5, 0.6), 0.2)
 
 
+@pytest.mark.parametrize("kind", [Lamb, AdamW])
+def test_norms_and_what_was_excluded_do_not_decay(kind: Any) -> None:
+    """In layers of any name, with gradients of zero and no list of variables."""
+    norms = [keras.layers.BatchNormalization(name="mine"), keras.layers.RMSNormalization(name="other")]
+    parts = [*norms, keras.layers.Dense(2, name="kept"), keras.layers.Embedding(5, 2, name="words")]
+    for layer, shape in zip(parts, [(None, 3), (None, 3), (None, 3), (None,)], strict=True):
+        layer.build(shape)
+    variables = [v for layer in parts for v in layer.trainable_variables]
+    for v in variables:
+        v.assign(np.ones(v.shape))
+    optimizer = kind(1.0, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_list=[parts[2].kernel])
+    optimizer.build(variables)
+    slices = tf.IndexedSlices(tf.zeros((2, 2)), tf.constant([1, 1]), tf.constant([5, 2]))
+    optimizer.apply([*(tf.zeros(v.shape) for v in variables[:-1]), slices])
+    changed = [v.path for v in variables if np.abs(v.numpy() - 1).max() > 1e-3]
+    assert changed == ["words/embeddings"]
+
+
 # -- in larger models ------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +312,43 @@ def test_the_encoder_in_a_functional_model(tmp_path: Any) -> None:
     again = keras.saving.load_model(tmp_path / "x.keras")
     np.testing.assert_array_equal(again.predict(BATCH, verbose=0), model.predict(BATCH, verbose=0))
     assert keras.models.clone_model(model).count_params() == model.count_params()
+
+
+def test_what_is_frozen_stays_so_in_files_and_clones(tmp_path: Any) -> None:
+    model = classifier()
+    model.albert.trainable = False
+    model.compile("adam", run_eagerly=True)
+    model.fit(BATCH, LABELS, verbose=0)
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    assert int(again.optimizer.iterations) == 1
+    for other in (again, keras.models.clone_model(model), model._finish("cpu")):
+        assert [v.shape for v in other.trainable_variables] == [(12, 2), (2,)]
+        assert other.num_parameters(only_trainable=True) == 26
+    again.albert.trainable = True
+    assert again.num_parameters(only_trainable=True) == model.num_parameters()
+
+
+@keras.saving.register_keras_serializable("tests")
+class Outer(keras.Model):
+    """A user's own model around ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner, self.own = TFAlbertModel(CONFIG), keras.layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return self.own(self.inner(inputs).pooler_output)
+
+
+def test_models_around_the_encoder_are_built_by_keras(tmp_path: Any) -> None:
+    model = Outer()
+    expected = model(BATCH)
+    model.save(tmp_path / "x.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "x.keras")(BATCH), expected)
+    pooled = keras.layers.Lambda(lambda output: output.pooler_output)
+    chain = keras.Sequential([model.inner, pooled, model.own])  # without an Input
+    np.testing.assert_allclose(chain(IDS), model({"input_ids": IDS}), atol=1e-6)
 
 
 def test_a_clone_is_a_fresh_model_of_the_same_config() -> None:

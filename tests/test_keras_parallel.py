@@ -76,6 +76,13 @@ embedded = strategy.run(tf.function(lambda: drops.model.albert.embeddings(tf.one
 first, second = strategy.experimental_local_results(embedded)
 assert np.any(first != second), "each device has a dropout of its own"
 
+ids = batch(0, 4)["input_ids"]
+with strategy.scope():
+    model = albert_tf.TFAlbertForQuestionAnswering(CONFIG, dtype="float64")
+found = model.predict(ids, batch_size=4, verbose=0)
+assert type(found) is type(model.predict_on_batch(ids)) is model.output_class
+check(found, dict(model(ids).items()))
+
 make = lambda: Lamb(0.01)
 check(fitted(strategy, make), fitted(tf.distribute.get_strategy(), make), 1e-7)
 print("equal")

@@ -426,6 +426,36 @@ def test_an_adapter_on_query_acts_and_gets_gradients(adapt):
     assert any(v is weight for v in model.trainable_variables)
 
 
+def test_lora_is_merged_into_what_is_read(tmp_path):
+    model = TFAlbertForMaskedLM(make_config(**ONE_LAYER))
+    attention = model.albert.encoder.albert_layer_groups[0].albert_layers[0].attention
+    for layer, name in ((attention.query, "kernel"), (attention.dense, "kernel"), (model.get_input_embeddings(), None)):
+        layer.enable_lora(2)
+        added = getattr(layer, f"lora_{name or 'embeddings'}_b")
+        added.assign(np.full(added.shape, 0.1))
+    expected, state = model(make_batch()).logits, model.numpy_state()
+    model.save_pretrained(tmp_path / "merged")
+    close(TFAlbertForMaskedLM.from_pretrained(tmp_path / "merged")(make_batch()).logits, expected)
+    model.load_numpy_state(state)
+    close(model(make_batch()).logits, expected)
+    model.export(tmp_path / "program")
+    program = tf.saved_model.load(str(tmp_path / "program")).signatures["serving_default"]
+    close(program(**{n: tf.constant(a, tf.int32) for n, a in make_batch().items()})["logits"], expected, 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # both are Keras' own
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`:UserWarning")
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quantised_words_score_and_are_not_read(mode, tmp_path):
+    model = TFAlbertForMaskedLM(make_config(**ONE_LAYER))
+    expected = model(make_batch()).logits
+    model.quantize(mode)
+    assert np.abs(model(make_batch()).logits - expected).max() < {"int8": 0.2, "int4": 2}[mode]
+    with pytest.raises(ValueError, match=f"word_embeddings.embeddings: expected floats, got .* {mode}"):
+        model.save_pretrained(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
 def test_summary_is_keras_own(capsys):
     TFAlbertModel(make_config()).summary()
     assert "embeddings (AlbertEmbeddings)" in capsys.readouterr().out
@@ -435,7 +465,8 @@ def test_summary_is_keras_own(capsys):
 
 
 PACKAGE = Path(sys.modules[TFAlbertModel.__module__].__file__).parent
-MODEL_FILES = ["base.py", "losses.py", "models.py", *sorted(f"layers/{p.name}" for p in PACKAGE.glob("layers/*.py"))]
+LAYER_FILES = sorted(f"layers/{p.name}" for p in PACKAGE.glob("layers/*.py"))
+MODEL_FILES = ["base.py", "fitting.py", "losses.py", "models.py", *LAYER_FILES]
 
 
 @pytest.mark.parametrize("file", MODEL_FILES)
