@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from albert_core.config import AlbertConfig
 from albert_core.dtypes import DTYPES, dtype_by_name
@@ -23,6 +22,7 @@ from albert_core.signature import Inputs
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 from albert_flax import functional
+from albert_flax.placement import put, sharding_of
 
 register_with_jax()
 
@@ -176,7 +176,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
         model = nnx.eval_shape(lambda: cls._construct(config, dtype, **options))
         functional.seed_dropout(model, jax.random.key(0))
-        model._empty(_sharding(device))
+        model._empty(sharding_of(device))
         return model
 
     def _empty(self, sharding: Any = None) -> None:
@@ -219,7 +219,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def _finish(self, device: Any) -> Self:
         empty = {p.name for p in self.own_parameters() if functional.is_empty(self.leaf(p).value)}
         self._draw_again(nnx.Rngs(0), empty)
-        if (sharding := _sharding(device)) is not None:
+        if (sharding := sharding_of(device)) is not None:
             nnx.update(self, jax.tree.map(lambda array: put(array, sharding), nnx.state(self)))
         self.eval()
         return self
@@ -257,28 +257,3 @@ def _checked_dtype(dtype: Any) -> np.dtype:
 def _as_arrays(inputs: Inputs) -> Inputs:
     """NumPy arrays, as tokenizers return them, become JAX arrays; 64-bit integers quietly become 32-bit ones."""
     return replace(inputs, **{name: jnp.asarray(value) for name, value in inputs.arrays().items()})
-
-
-def _find_device(device: Any) -> Any:
-    """A JAX device or sharding as it is; 0 by number, "cpu" and "cuda:1" by name and number."""
-    if isinstance(device, int):
-        return jax.devices()[device]
-    if not isinstance(device, str):
-        return device
-    platform, _, number = device.partition(":")
-    return jax.devices(platform)[int(number or 0)]
-
-
-def _sharding(device: Any) -> Sharding | None:
-    """Where a model's arrays go; None leaves it to JAX."""
-    found = None if device in (None, "auto") else _find_device(device)
-    return SingleDeviceSharding(found) if isinstance(found, jax.Device) else found
-
-
-def put(array: Any, sharding: Sharding | None) -> Array:
-    """An array where a sharding says, which may span processes that all hold the array; scalars go everywhere."""
-    if isinstance(sharding, NamedSharding) and not array.shape:
-        sharding = NamedSharding(sharding.mesh, PartitionSpec())
-    if sharding is None or sharding.is_fully_addressable:
-        return jax.device_put(array, sharding)
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

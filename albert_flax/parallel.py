@@ -26,8 +26,8 @@ from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import Parameter
 from albert_core.recipes import PretrainingRecipe
 from albert_core.trainer import MOMENTS, Part, StepMetrics, dealt
-from albert_flax.base import put
 from albert_flax.optim import AdamState
+from albert_flax.placement import put
 from albert_flax.training import Trainer, _apply, _gradients
 
 __all__ = [
