@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -47,7 +47,13 @@ def check_attn_implementation(name: str | None) -> str:
 
 
 class PreTrained(Surgery):
-    """What every model class of every backend can do with files."""
+    """What every model class of every backend can do with files.
+
+    Attributes:
+        build_options: Keywords of `from_pretrained` that go to `_prepare`.
+    """
+
+    build_options: ClassVar[tuple[str, ...]] = ("add_pooling_layer",)
 
     def load_numpy_state(
         self, state: Mapping[str, np.ndarray], path: str | Path = "", check_finite: bool = False, **options: Any
@@ -141,7 +147,7 @@ class PreTrained(Surgery):
         """
         where = {key: options.pop(key) for key in LOCATE_OPTIONS if key in options}
         dtype = options.pop("torch_dtype", None) if dtype is None else dtype
-        build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
+        build = {key: options.pop(key) for key in cls.build_options if key in options}
         for name in _ACCEPTED:
             options.pop(name, None)
         source = locate(name_or_path, **where)

@@ -38,6 +38,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     """
 
     framework: ClassVar[str] = "flax"
+    build_options: ClassVar[tuple[str, ...]] = (*PreTrained.build_options, "param_dtype")
     checkpoint_policies: ClassVar[tuple[str, ...]] = (
         "nothing_saveable",
         "dots_saveable",
@@ -115,10 +116,19 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         return functional.cast(params, jnp.float32, mask)
 
     @classmethod
+    def from_config(cls, config: AlbertConfig, *, param_dtype: Any = None, **options: Any) -> Self:
+        """As `PreTrained.from_config`, with `param_dtype` as in `from_pretrained`."""
+        options |= _stored_in(param_dtype, options.get("dtype"), options.get("torch_dtype"))
+        return super().from_config(config, **options)
+
+    @classmethod
     def from_pretrained(
         cls,
         name_or_path: str | Path,
+        config: AlbertConfig | None = None,
+        dtype: Any = None,
         *args: Any,
+        param_dtype: Any = None,
         seed: int = 0,
         input_shape: Any = None,
         _do_init: bool = True,
@@ -129,7 +139,11 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
         Args:
             name_or_path: As there; so is everything that is not named here.
+            config: As there.
+            dtype: As there; half precision asked for by name is for computing alone, as in the constructor.
             *args: By position.
+            param_dtype: What the parameters are stored in. When None, `dtype`, or float32 where that is half precision;
+                the checkpoint's own where neither is given.
             seed: Of the parameters that the checkpoint has not.
             input_shape: Not needed here.
             _do_init: False returns the model without parameters, and them beside it: (model, params).
@@ -137,7 +151,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             **options: By name. `device` may also be a `jax.sharding.Sharding`: every array is put there as it is read,
                 so that no device holds more than its share, and nothing is drawn first.
         """
-        model, report = super().from_pretrained(name_or_path, *args, output_loading_info=True, **options)
+        options |= _stored_in(param_dtype, dtype, options.get("torch_dtype"))
+        model, report = super().from_pretrained(name_or_path, config, dtype, *args, output_loading_info=True, **options)
         if seed:
             model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
         found: tuple[Any, ...] = (model,)
@@ -147,10 +162,12 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         found = (*found, report) if output_loading_info else found
         return found if len(found) > 1 else model
 
-    def save_pretrained(self, path: str | Path, max_shard_size: int | str = "5GB", params: Any = None) -> None:
+    def save_pretrained(
+        self, path: str | Path, max_shard_size: Any = "5GB", params: Any = None, **options: Any
+    ) -> None:
         """As `PreTrained.save_pretrained`; with `params` these are saved in the place of the model's own."""
         model = self if params is None else functional.bound(self, params, None, None)
-        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, max_shard_size)
+        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, max_shard_size, **options)
 
     def word_matrix(self) -> Array:
         """What the masked-LM head multiplies with, [V, E]."""
@@ -169,8 +186,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
-    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, dtype=dtype, param_dtype=dtype, **options)
+    def _construct(cls, config: AlbertConfig, dtype: str, param_dtype: Any = None, **options: Any) -> Self:
+        return cls(config, dtype=dtype, param_dtype=dtype if param_dtype is None else param_dtype, **options)
 
     @classmethod
     def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
@@ -252,6 +269,14 @@ def _checked_dtype(dtype: Any) -> np.dtype:
     if found == np.float64 and not jax.config.jax_enable_x64:
         raise ValueError("dtype: float64 needs 64-bit JAX, `with jax.enable_x64(True):`, but x64 is off")
     return found
+
+
+def _stored_in(param_dtype: Any, *dtypes: Any) -> dict[str, Any]:
+    """`param_dtype` as an option; weights stay in float32 where half precision is asked for to compute in."""
+    dtype = next((dtype for dtype in dtypes if dtype is not None), "auto")
+    if param_dtype is None and dtype != "auto" and DTYPES[dtype_by_name(dtype)].itemsize < 4:
+        param_dtype = "float32"
+    return {} if param_dtype is None else {"param_dtype": param_dtype}
 
 
 def _as_arrays(inputs: Inputs) -> Inputs:

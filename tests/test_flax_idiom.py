@@ -420,6 +420,33 @@ def test_from_pretrained_takes_the_checkpoints_dtype(tmp_path: Any) -> None:
         FlaxAlbertForMaskedLM.from_pretrained(tmp_path / "model", dtype="float64")
 
 
+HALF, WIDE = "bfloat16", "float32"
+DTYPES_ASKED = {
+    "half precision is for computing": ({"dtype": HALF}, HALF, WIDE),
+    "under its other name": ({"torch_dtype": jnp.float16}, "float16", WIDE),
+    "32 bits are both": ({"dtype": jnp.float32}, WIDE, WIDE),
+    "both are given": ({"dtype": WIDE, "param_dtype": HALF}, WIDE, HALF),
+    "both in half precision": ({"dtype": HALF, "param_dtype": jnp.bfloat16}, HALF, HALF),
+}
+
+
+@pytest.mark.parametrize("case", DTYPES_ASKED)
+def test_what_is_computed_in_and_what_is_stored_in(case: str, tmp_path: Any) -> None:
+    asked, dtype, stored = DTYPES_ASKED[case]
+    FlaxAlbertModel(make_config(), param_dtype=HALF).save_pretrained(tmp_path / "model")
+    loaded = FlaxAlbertModel.from_pretrained(tmp_path / "model", **asked)
+    for model in (loaded, FlaxAlbertModel.from_config(make_config(), **asked)):
+        assert (model.dtype.name, model.param_dtype.name) == (dtype, stored)
+        assert {p.dtype.name for p in jax.tree.leaves(nnx.state(model, nnx.Param))} == {stored}
+    assert "param_dtype" not in loaded.config.extra
+
+
+def test_the_stored_dtype_alone_leaves_the_checkpoints_to_compute_in(tmp_path: Any) -> None:
+    FlaxAlbertModel(make_config(), param_dtype=HALF).save_pretrained(tmp_path / "model")
+    model = FlaxAlbertModel.from_pretrained(tmp_path / "model", param_dtype=WIDE)
+    assert (model.dtype.name, model.param_dtype.name) == (HALF, WIDE)
+
+
 def test_loading_keeps_the_sharding() -> None:
     model = make_model(FlaxAlbertModel)
     state = model.numpy_state()
