@@ -180,9 +180,14 @@ class PreTrained(Surgery):
 
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
+            ValueError: The model has parameters of its own, which the files would not hold; `state=numpy_state()` does
+                without them.
             OSError: The disk refused; what was there before is intact.
         """
-        state = self.numpy_state() if state is None else state
+        if state is None:
+            if others := self._beside_the_table():
+                raise ValueError(f"{', '.join(others)}: is no part of ALBERT and would not be saved")
+            state = self.numpy_state()
         state = {n: a for n, a in state.items() if not n.endswith("decoder.weight")}
         if self.head_name == "AlbertModel":
             state = {n.removeprefix(PREFIX): a for n, a in state.items()}

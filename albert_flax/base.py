@@ -192,6 +192,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     @classmethod
     def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
         model = nnx.eval_shape(lambda: cls._construct(config, dtype, **options))
+        if model._beside_the_table():  # which nothing fills later
+            model = cls._construct(config, dtype, **options)
         functional.seed_dropout(model, jax.random.key(0))
         model._empty(sharding_of(device))
         return model
@@ -201,6 +203,13 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         for p in self.own_parameters():
             value = self.leaf(p).value
             value.set_value(jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding))
+
+    def leaf(self, parameter: Parameter) -> Leaf:
+        found = super().leaf(parameter)
+        if not hasattr(found.owner, found.attribute):
+            came = type(found.owner).__name__
+            raise ValueError(f"{parameter.name}: expected a layer with {found.attribute!r}, got {came} around one")
+        return found
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
         return np.asarray(leaf.value[...])
@@ -240,6 +249,15 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             nnx.update(self, jax.tree.map(lambda array: put(array, sharding), nnx.state(self)))
         self.eval()
         return self
+
+    def _beside_the_table(self) -> list[str]:
+        own = {id(getattr(at.owner, at.attribute, None)) for at in map(super().leaf, self.own_parameters())}
+        return [
+            ".".join(map(str, path))
+            for path, node in nnx.iter_graph(self)
+            if isinstance(node, nnx.Variable) and not isinstance(node, nnx.RngState | nnx.Intermediate)
+            if id(node) not in own
+        ]
 
     def _known(self, array: Any) -> np.ndarray | None:
         if isinstance(array, Array) and not isinstance(array, jax.core.Tracer):

@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -374,6 +375,58 @@ def test_an_adapter_acts_and_gets_its_gradient() -> None:
     gradients = nnx.jit(nnx.grad(loss_of, argnums=nnx.DiffState(0, nnx.LoRAParam)))(model)
     assert len(jax.tree.leaves(gradients)) == 2
     assert all(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(gradients))
+
+
+class WithScore(FlaxAlbertForMaskedLM):
+    """A layer of its own beside ALBERT's."""
+
+    def __init__(self, config: AlbertConfig, **how: Any) -> None:
+        super().__init__(config, **how)
+        self.extra = nnx.Linear(15, 1, rngs=nnx.Rngs(3))
+
+
+def test_a_layer_of_ones_own_is_drawn_and_not_lost_in_saving(tmp_path: Path) -> None:
+    FlaxAlbertForMaskedLM(make_config()).save_pretrained(tmp_path / "model")
+    model = WithScore.from_pretrained(tmp_path / "model", device="cpu")
+    assert np.array_equal(model.extra.kernel[...], WithScore(make_config()).extra.kernel[...])
+    assert np.array_equal(model.word_matrix(), FlaxAlbertForMaskedLM(make_config()).word_matrix())
+    with pytest.raises(ValueError, match=r"^extra\.bias, extra\.kernel: is no part of ALBERT and would not be saved"):
+        model.save_pretrained(tmp_path / "lost")
+    assert not (tmp_path / "lost").exists()
+    model.save_pretrained(tmp_path / "without", state=model.numpy_state())
+    assert FlaxAlbertForMaskedLM.from_pretrained(tmp_path / "without").num_parameters() == model.num_parameters()
+
+
+def _beside(old: nnx.Linear) -> nnx.Module:
+    new = nnx.LoRALinear(15, 15, lora_rank=2, rngs=nnx.Rngs(1))
+    new.kernel, new.bias = old.kernel, old.bias
+    return new
+
+
+ADAPTERS = {
+    "in its place": (_beside, r"query\.lora\.lora_a, \S*query\.lora\.lora_b: is no part"),
+    "around it": (
+        lambda old: nnx.LoRA(15, 2, 15, base_module=old, rngs=nnx.Rngs(1)),
+        r"query\.base_module\.kernel, \S*query\.lora_a, \S*query\.lora_b: is no part",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADAPTERS)
+def test_an_adapter_is_not_lost_in_saving(case: str, tmp_path: Path) -> None:
+    make, problem = ADAPTERS[case]
+    model = make_model()
+    first_attention(model).query = make(first_attention(model).query)
+    with pytest.raises(ValueError, match=problem):
+        model.save_pretrained(tmp_path / "lost")
+    assert not (tmp_path / "lost").exists()
+
+
+def test_a_wrapped_layer_is_named() -> None:
+    model = make_model()
+    first_attention(model).query = ADAPTERS["around it"][0](first_attention(model).query)
+    with pytest.raises(ValueError, match=r"query\.weight: expected a layer with 'kernel', got LoRA"):
+        _ = model.params
 
 
 def test_a_product_of_ones_own_is_called() -> None:
