@@ -14,7 +14,6 @@ from flax import nnx
 from jax import Array
 
 from albert_core.config import AlbertConfig
-from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.outputs import ModelOutput, register_with_jax
 from albert_core.parameters import WORDS, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
@@ -22,6 +21,7 @@ from albert_core.signature import Inputs
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 from albert_flax import functional
+from albert_flax.dtypes import checked_dtype, stored_in
 from albert_flax.placement import put, sharding_of
 
 register_with_jax()
@@ -50,8 +50,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         self, config: AlbertConfig, dtype: Any = None, param_dtype: Any = None, attn_implementation: str | None = None
     ) -> None:
         self.config = config
-        self.param_dtype = _checked_dtype("float32" if param_dtype is None else param_dtype)
-        self.dtype = _checked_dtype(self.param_dtype if dtype is None else dtype)
+        self.param_dtype = checked_dtype("float32" if param_dtype is None else param_dtype)
+        self.dtype = checked_dtype(self.param_dtype if dtype is None else dtype)
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def _how(self, rngs: nnx.Rngs | None, seed: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         if not (params is None and dropout_rng is None and train is None):
             return functional.bound(self, params, dropout_rng, train)(*args, **kwargs)
         functional.check_filled(self)
-        _checked_dtype(self.dtype)
+        checked_dtype(self.dtype)
         inputs = self.signature.bind(self.config, args, kwargs)
         self._check_ids(inputs)  # before NumPy's 64-bit ids wrap around in JAX's 32
         output = self.compute(_as_arrays(inputs))
@@ -118,7 +118,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     @classmethod
     def from_config(cls, config: AlbertConfig, *, param_dtype: Any = None, **options: Any) -> Self:
         """As `PreTrained.from_config`, with `param_dtype` as in `from_pretrained`."""
-        options |= _stored_in(param_dtype, options.get("dtype"), options.get("torch_dtype"))
+        options |= stored_in(param_dtype, options.get("dtype"), options.get("torch_dtype"))
         return super().from_config(config, **options)
 
     @classmethod
@@ -151,7 +151,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             **options: By name. `device` may also be a `jax.sharding.Sharding`: every array is put there as it is read,
                 so that no device holds more than its share, and nothing is drawn first.
         """
-        options |= _stored_in(param_dtype, dtype, options.get("torch_dtype"))
+        options |= stored_in(param_dtype, dtype, options.get("torch_dtype"))
         model, report = super().from_pretrained(name_or_path, config, dtype, *args, output_loading_info=True, **options)
         if seed:
             model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
@@ -218,12 +218,12 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         """On its device at once where nothing is there to be kept."""
         if not functional.is_empty(leaf.value):
             return array
-        _checked_dtype(array.dtype)
+        checked_dtype(array.dtype)
         return put(array, leaf.value.get_value().sharding)
 
     def _set_array(self, leaf: Leaf, array: Any) -> None:
         if isinstance(array, np.ndarray):
-            _checked_dtype(array.dtype)
+            checked_dtype(array.dtype)
             current = leaf.value.get_value()
             array = put(array, current.sharding if current.committed else None)
         leaf.value.set_value(array)
@@ -275,26 +275,6 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         return self(**inputs, return_dict=True).map(np.asarray)
-
-
-def _checked_dtype(dtype: Any) -> np.dtype:
-    """A dtype a model can be computed in, given as a name or as an object.
-
-    Raises:
-        ValueError: There is no such dtype, or it is float64 while JAX is held to 32 bits.
-    """
-    found = DTYPES[dtype_by_name(dtype)]
-    if found == np.float64 and not jax.config.jax_enable_x64:
-        raise ValueError("dtype: float64 needs 64-bit JAX, `with jax.enable_x64(True):`, but x64 is off")
-    return found
-
-
-def _stored_in(param_dtype: Any, *dtypes: Any) -> dict[str, Any]:
-    """`param_dtype` as an option; weights stay in float32 where half precision is asked for to compute in."""
-    dtype = next((dtype for dtype in dtypes if dtype is not None), "auto")
-    if param_dtype is None and dtype != "auto" and DTYPES[dtype_by_name(dtype)].itemsize < 4:
-        param_dtype = "float32"
-    return {} if param_dtype is None else {"param_dtype": param_dtype}
 
 
 def _as_arrays(inputs: Inputs) -> Inputs:
