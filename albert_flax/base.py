@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -38,7 +38,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     """
 
     framework: ClassVar[str] = "flax"
-    build_options: ClassVar[tuple[str, ...]] = (*PreTrained.build_options, "param_dtype")
+    build_options: ClassVar[tuple[str, ...]] = (*PreTrained.build_options, "param_dtype", "seed")
     checkpoint_policies: ClassVar[tuple[str, ...]] = (
         "nothing_saveable",
         "dots_saveable",
@@ -55,8 +55,9 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def _how(self, rngs: nnx.Rngs | None, seed: int) -> dict[str, Any]:
-        """What every layer is built with."""
-        return {"rngs": nnx.Rngs(seed) if rngs is None else rngs, "dtype": self.dtype, "param_dtype": self.param_dtype}
+        """What every layer is built with; the streams have names, by which `nnx.reseed` finds them."""
+        rngs = nnx.Rngs(params=seed, dropout=seed) if rngs is None else rngs
+        return {"rngs": rngs, "dtype": self.dtype, "param_dtype": self.param_dtype}
 
     def __call__(
         self, *args: Any, params: Any = None, dropout_rng: Any = None, train: bool | None = None, **kwargs: Any
@@ -144,14 +145,14 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             *args: By position.
             param_dtype: What the parameters are stored in. When None, `dtype`, or float32 where that is half precision;
                 the checkpoint's own where neither is given.
-            seed: Of the parameters that the checkpoint has not.
+            seed: Of the parameters that the checkpoint has not, and of dropout.
             input_shape: Not needed here.
             _do_init: False returns the model without parameters, and them beside it: (model, params).
             output_loading_info: As there.
             **options: By name. `device` may also be a `jax.sharding.Sharding`: every array is put there as it is read,
                 so that no device holds more than its share, and nothing is drawn first.
         """
-        options |= stored_in(param_dtype, dtype, options.get("torch_dtype"))
+        options |= {"seed": seed} | stored_in(param_dtype, dtype, options.get("torch_dtype"))
         model, report = super().from_pretrained(name_or_path, config, dtype, *args, output_loading_info=True, **options)
         if seed:
             model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
@@ -162,12 +163,12 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         found = (*found, report) if output_loading_info else found
         return found if len(found) > 1 else model
 
-    def save_pretrained(
-        self, path: str | Path, max_shard_size: Any = "5GB", params: Any = None, **options: Any
-    ) -> None:
-        """As `PreTrained.save_pretrained`; with `params` these are saved in the place of the model's own."""
+    def save_pretrained(self, path: str | Path, *args: Any, params: Any = None, **options: Any) -> None:
+        """As `PreTrained.save_pretrained`; `params`, next or by name, are saved in place of the model's own."""
+        if args and isinstance(args[0], Mapping):
+            params, *args = args
         model = self if params is None else functional.bound(self, params, None, None)
-        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, max_shard_size, **options)
+        super(FlaxAlbertPreTrainedModel, model).save_pretrained(path, *args, **options)
 
     def word_matrix(self) -> Array:
         """What the masked-LM head multiplies with, [V, E]."""
@@ -181,6 +182,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     @property
     def device(self) -> jax.Device:
         """Where the parameters are; the first of several."""
+        functional.check_filled(self)
         return min(self.get_input_embeddings().embedding[...].devices(), key=lambda device: device.id)
 
     # -- the hooks -----------------------------------------------------------------------------------------------
@@ -190,11 +192,11 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         return cls(config, dtype=dtype, param_dtype=dtype if param_dtype is None else param_dtype, **options)
 
     @classmethod
-    def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
+    def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, seed: int = 0, **options: Any) -> Self:
         model = nnx.eval_shape(lambda: cls._construct(config, dtype, **options))
         if model._beside_the_table():  # which nothing fills later
             model = cls._construct(config, dtype, **options)
-        functional.seed_dropout(model, jax.random.key(0))
+        functional.seed_dropout(model, jax.random.key(seed))
         model._empty(sharding_of(device))
         return model
 
@@ -212,6 +214,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         return found
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
+        functional.check_filled(self)
         return np.asarray(leaf.value[...])
 
     def _stage(self, leaf: Leaf, array: np.ndarray) -> Any:

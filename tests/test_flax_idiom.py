@@ -76,7 +76,8 @@ print(jax.process_count())
 
 def test_the_seed_decides_and_defaults_to_zero() -> None:
     one, other, third = (
-        FlaxAlbertModel(make_config(), **k).numpy_state() for k in ({}, {"rngs": nnx.Rngs(0)}, {"rngs": nnx.Rngs(1)})
+        FlaxAlbertModel(make_config(), **how).numpy_state()
+        for how in ({}, {"rngs": nnx.Rngs(params=0, dropout=0)}, {"seed": 1})
     )
     assert all(np.array_equal(one[n], other[n]) for n in one)
     assert not np.array_equal(one["albert.pooler.weight"], third["albert.pooler.weight"])
@@ -169,6 +170,13 @@ def test_outputs_are_trees() -> None:
     assert doubled.keys() == ("logits", "hidden_states")
     assert len(jax.tree.leaves(out)) == 1 + 4
     assert np.array_equal(doubled.logits, 2 * out.logits)
+
+
+def test_no_dtype_is_promoted_unasked() -> None:
+    """In float32; Flax's own layer norm promotes in half precision."""
+    model = make_model(training=True, **DROPOUTS)
+    with jax.numpy_dtype_promotion("strict"):
+        assert np.isfinite(loss_of(model))
 
 
 # -- ways to run -------------------------------------------------------------------------------------------------------
