@@ -76,6 +76,10 @@ class CoreModel(Head):
         """An array's values, or None where they are not at hand: on a device, or in a program being traced."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    def _beside_the_table(self) -> list[str]:
+        """The framework's own names of the parameters that the table has not."""
+        return []
+
     def _is_trainable(self, leaf: Leaf) -> bool:
         """Whether training changes the leaf."""
         raise TypeError(f"{type(self).__name__} is abstract")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -46,7 +46,13 @@ def check_attn_implementation(name: str | None) -> str:
 
 
 class PreTrained(Surgery):
-    """What every model class of every backend can do with files."""
+    """What every model class of every backend can do with files.
+
+    Attributes:
+        build_options: Keywords of `from_pretrained` that go to `_prepare`.
+    """
+
+    build_options: ClassVar[tuple[str, ...]] = ("add_pooling_layer",)
 
     def load_numpy_state(
         self, state: Mapping[str, np.ndarray], path: str | Path = "", check_finite: bool = False, **options: Any
@@ -154,7 +160,7 @@ class PreTrained(Surgery):
         where, options = split_options(options)
         given = options.pop("torch_dtype", None)
         dtype = given if dtype is None else dtype
-        build = {key: options.pop(key) for key in ("add_pooling_layer",) if key in options}
+        build = {key: options.pop(key) for key in cls.build_options if key in options}
         source = locate(pretrained_model_name_or_path, **where)
         if isinstance(config, str | Path):
             config = AlbertConfig.from_pretrained(config, **where)
@@ -192,6 +198,8 @@ class PreTrained(Surgery):
 
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
+            ValueError: The model has parameters of its own, which the files would not hold; `state=numpy_state()` does
+                without them.
             OSError: The disk refused; what was there before is intact.
             SaveError: The masked-LM decoder is not the word embeddings any more, which no file of ours can hold.
             ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
@@ -199,7 +207,10 @@ class PreTrained(Surgery):
         check_save_options(options)
         if not is_main_process:
             return
-        state = self.numpy_state() if state is None else state
+        if state is None:
+            if others := self._beside_the_table():
+                raise ValueError(f"{', '.join(others)}: is no part of ALBERT and would not be saved")
+            state = self.numpy_state()
         ties = [(name, used) for name, used in TIED.items() if name in state and used in state]
         check_ties(state, ties, save_directory, SaveError)
         state = {n: a for n, a in state.items() if not n.endswith("decoder.weight")}

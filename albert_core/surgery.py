@@ -130,7 +130,7 @@ class Surgery(CoreModel):
         self._changed()
 
     def gradient_checkpointing_disable(self) -> None:
-        """Let forward keep what backward needs, as at the start."""
+        """Let forward keep what it does at the start: what backward needs, in JAX the products with weights alone."""
         self.base_model.encoder.checkpointing = None
         self._changed()
 

@@ -12,11 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from albert_core.config import AlbertConfig
 from albert_core.core_model import given
-from albert_core.dtypes import DTYPES, dtype_by_name
 from albert_core.outputs import ModelOutput, register_with_jax
 from albert_core.parameters import WORDS, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
@@ -24,6 +22,8 @@ from albert_core.signature import Inputs
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 from albert_flax import functional
+from albert_flax.dtypes import checked_dtype, stored_in
+from albert_flax.placement import beside, put, sharding_of
 
 register_with_jax()
 
@@ -40,6 +40,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
     framework: ClassVar[str] = "flax"
     compiles_shapes: ClassVar[bool] = True
+    build_options: ClassVar[tuple[str, ...]] = (*PreTrained.build_options, "param_dtype", "seed")
     checkpoint_policies: ClassVar[tuple[str, ...]] = (
         "nothing_saveable",
         "dots_saveable",
@@ -51,13 +52,14 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         self, config: AlbertConfig, dtype: Any = None, param_dtype: Any = None, attn_implementation: str | None = None
     ) -> None:
         self.config = config
-        self.param_dtype = _checked_dtype("float32" if param_dtype is None else param_dtype)
-        self.dtype = _checked_dtype(self.param_dtype if dtype is None else dtype)
+        self.param_dtype = checked_dtype("float32" if param_dtype is None else param_dtype)
+        self.dtype = checked_dtype(self.param_dtype if dtype is None else dtype)
         self.attn_implementation = check_attn_implementation(attn_implementation)
 
     def _how(self, rngs: nnx.Rngs | None, seed: int) -> dict[str, Any]:
-        """What every layer is built with."""
-        return {"rngs": nnx.Rngs(seed) if rngs is None else rngs, "dtype": self.dtype, "param_dtype": self.param_dtype}
+        """What every layer is built with; the streams have names, by which `nnx.reseed` finds them."""
+        rngs = nnx.Rngs(params=seed, dropout=seed) if rngs is None else rngs
+        return {"rngs": rngs, "dtype": self.dtype, "param_dtype": self.param_dtype}
 
     def __call__(
         self, *args: Any, params: Any = None, dropout_rng: Any = None, train: bool | None = None, **kwargs: Any
@@ -65,7 +67,7 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         if not (params is None and dropout_rng is None and train is None):
             return functional.bound(self, params, dropout_rng, train)(*args, **kwargs)
         functional.check_filled(self)
-        _checked_dtype(self.dtype)
+        checked_dtype(self.dtype)
         inputs = self.signature.bind(self.config, args, kwargs)
         self._check_ids(inputs)  # before NumPy's 64-bit ids wrap around in JAX's 32
         output = self.compute(_as_arrays(inputs))
@@ -117,10 +119,19 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         return functional.cast(params, jnp.float32, mask)
 
     @classmethod
+    def from_config(cls, config: AlbertConfig, *, param_dtype: Any = None, **options: Any) -> Self:
+        """As `PreTrained.from_config`, with `param_dtype` as in `from_pretrained`."""
+        options |= stored_in(param_dtype, options.get("dtype"), options.get("torch_dtype"))
+        return super().from_config(config, **options)
+
+    @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | Path,
+        config: AlbertConfig | str | Path | None = None,
+        dtype: Any = None,
         *args: Any,
+        param_dtype: Any = None,
         seed: int = 0,
         input_shape: Any = None,
         _do_init: bool = True,
@@ -131,8 +142,12 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
         Args:
             pretrained_model_name_or_path: As there; so is everything that is not named here.
+            config: As there.
+            dtype: As there; half precision asked for by name is for computing alone, as in the constructor.
             *args: By position.
-            seed: Of the parameters that the checkpoint has not.
+            param_dtype: What the parameters are stored in. When None, `dtype`, or float32 where that is half precision;
+                the checkpoint's own where neither is given.
+            seed: Of the parameters that the checkpoint has not, and of dropout.
             input_shape: Not needed here.
             _do_init: False returns the model without parameters, and them beside it: (model, params).
             output_loading_info: As there.
@@ -140,7 +155,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
                 so that no device holds more than its share, and nothing is drawn first.
         """
         name = pretrained_model_name_or_path
-        model, report = super().from_pretrained(name, *args, output_loading_info=True, **options)
+        options |= {"seed": seed} | stored_in(param_dtype, dtype, options.get("torch_dtype"))
+        model, report = super().from_pretrained(name, config, dtype, *args, output_loading_info=True, **options)
         if seed:
             model._draw_again(nnx.Rngs(seed), {*report["missing_keys"], *(k for k, _, _ in report["mismatched_keys"])})
         found: tuple[Any, ...] = (model,)
@@ -167,19 +183,22 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     @property
     def device(self) -> jax.Device:
         """Where the parameters are; the first of several."""
+        functional.check_filled(self)
         return min(self.get_input_embeddings().embedding[...].devices(), key=lambda device: device.id)
 
     # -- the hooks -----------------------------------------------------------------------------------------------
 
     @classmethod
-    def _construct(cls, config: AlbertConfig, dtype: str, **options: Any) -> Self:
-        return cls(config, dtype=dtype, param_dtype=dtype, **given(options))
+    def _construct(cls, config: AlbertConfig, dtype: str, param_dtype: Any = None, **options: Any) -> Self:
+        return cls(config, dtype=dtype, param_dtype=dtype if param_dtype is None else param_dtype, **given(options))
 
     @classmethod
-    def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, **options: Any) -> Self:
+    def _prepare(cls, config: AlbertConfig, dtype: str, device: Any, seed: int = 0, **options: Any) -> Self:
         model = nnx.eval_shape(lambda: cls._construct(config, dtype, **options))
-        functional.seed_dropout(model, jax.random.key(0))
-        model._empty(_sharding(device))
+        if model._beside_the_table():  # which nothing fills later
+            model = cls._construct(config, dtype, **options)
+        functional.seed_dropout(model, jax.random.key(seed))
+        model._empty(sharding_of(device))
         return model
 
     def _empty(self, sharding: Any = None) -> None:
@@ -188,20 +207,28 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
             value = self.leaf(p).value
             value.set_value(jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=sharding))
 
+    def leaf(self, parameter: Parameter) -> Leaf:
+        found = super().leaf(parameter)
+        if not hasattr(found.owner, found.attribute):
+            came = type(found.owner).__name__
+            raise ValueError(f"{parameter.name}: expected a layer with {found.attribute!r}, got {came} around one")
+        return found
+
     def _get_array(self, leaf: Leaf) -> np.ndarray:
+        functional.check_filled(self)
         return np.asarray(leaf.value[...])
 
     def _stage(self, leaf: Leaf, array: np.ndarray) -> Any:
         """On its device at once where nothing is there to be kept."""
         if not functional.is_empty(leaf.value):
             return array
-        _checked_dtype(array.dtype)
+        checked_dtype(array.dtype)
         return put(array, leaf.value.get_value().sharding)
 
     def _set_array(self, leaf: Leaf, array: Any) -> None:
         if isinstance(array, np.ndarray):
-            _checked_dtype(array.dtype)
-            array = _beside(leaf.value, array)
+            checked_dtype(array.dtype)
+            array = beside(leaf.value, array)
         leaf.value.set_value(array)
 
     def _draw_again(self, rngs: nnx.Rngs, names: Container[str]) -> None:
@@ -212,9 +239,9 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nnx.Embed:
         table = self.get_input_embeddings()
-        found = nnx.Param(_beside(table.embedding, words))
+        found = nnx.Param(beside(table.embedding, words))
         if bias is not None:
-            self.predictions.bias = nnx.Param(_beside(self.predictions.bias, bias))
+            self.predictions.bias = nnx.Param(beside(self.predictions.bias, bias))
         table.embedding, table.num_embeddings = found, len(words)
         self._set_config(config)
         return table
@@ -222,10 +249,19 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def _finish(self, device: Any) -> Self:
         empty = {p.name for p in self.own_parameters() if functional.is_empty(self.leaf(p).value)}
         self._draw_again(nnx.Rngs(0), empty)
-        if (sharding := _sharding(device)) is not None:
+        if (sharding := sharding_of(device)) is not None:
             nnx.update(self, jax.tree.map(lambda array: put(array, sharding), nnx.state(self)))
         self.eval()
         return self
+
+    def _beside_the_table(self) -> list[str]:
+        own = {id(getattr(at.owner, at.attribute, None)) for at in map(super().leaf, self.own_parameters())}
+        return [
+            ".".join(map(str, path))
+            for path, node in nnx.iter_graph(self)
+            if isinstance(node, nnx.Variable) and not isinstance(node, nnx.RngState | nnx.Intermediate)
+            if id(node) not in own
+        ]
 
     def _known(self, array: Any) -> np.ndarray | None:
         if isinstance(array, Array) and not isinstance(array, jax.core.Tracer):
@@ -245,49 +281,6 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         return self(**inputs, return_dict=True).map(np.asarray)
 
 
-def _checked_dtype(dtype: Any) -> np.dtype:
-    """A dtype a model can be computed in, given as a name or as an object.
-
-    Raises:
-        ValueError: There is no such dtype, or it is float64 while JAX is held to 32 bits.
-    """
-    found = DTYPES[dtype_by_name(dtype)]
-    if found == np.float64 and not jax.config.jax_enable_x64:
-        raise ValueError("dtype: float64 needs 64-bit JAX, `with jax.enable_x64(True):`, but x64 is off")
-    return found
-
-
 def _as_arrays(inputs: Inputs) -> Inputs:
     """NumPy arrays, as tokenizers return them, become JAX arrays; 64-bit integers quietly become 32-bit ones."""
     return replace(inputs, **{name: jnp.asarray(value) for name, value in inputs.arrays().items()})
-
-
-def _find_device(device: Any) -> Any:
-    """A JAX device or sharding as it is; 0 by number, "cpu" and "cuda:1" by name and number."""
-    if isinstance(device, int):
-        return jax.devices()[device]
-    if not isinstance(device, str):
-        return device
-    platform, _, number = device.partition(":")
-    return jax.devices(platform)[int(number or 0)]
-
-
-def _sharding(device: Any) -> Sharding | None:
-    """Where a model's arrays go; None leaves it to JAX."""
-    found = None if device in (None, "auto") else _find_device(device)
-    return SingleDeviceSharding(found) if isinstance(found, jax.Device) else found
-
-
-def _beside(old: nnx.Variable[Array], array: np.ndarray) -> Array:
-    """An array where a variable's present one is; where JAX likes if nobody has said where that is to be."""
-    current = old.get_value()
-    return put(array, current.sharding if current.committed else None)
-
-
-def put(array: Any, sharding: Sharding | None) -> Array:
-    """An array where a sharding says, which may span processes that all hold the array; scalars go everywhere."""
-    if isinstance(sharding, NamedSharding) and not array.shape:
-        sharding = NamedSharding(sharding.mesh, PartitionSpec())
-    if sharding is None or sharding.is_fully_addressable:
-        return jax.device_put(array, sharding)
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from albert_core.foreign_names import places
@@ -48,11 +49,11 @@ def bound(model: Any, params: Mapping[str, Any] | None, dropout_rng: Any, train:
     Args:
         model: Stays as it is.
         params: As `get_params` gives them; the model's own when None.
-        dropout_rng: A key, for the dropouts in training.
+        dropout_rng: A key, or a dict that has one for "dropout"; for the dropouts in training.
         train: Whether to train; not when None, as in transformers.
 
     Raises:
-        ValueError: As `set_params`; or training with dropout has no key.
+        ValueError: As `set_params`; or training with dropout has no key, or one that is none.
     """
     structure, state = nnx.split(model)
     copy = nnx.merge(structure, state, copy=True)
@@ -61,14 +62,14 @@ def bound(model: Any, params: Mapping[str, Any] | None, dropout_rng: Any, train:
     copy.train() if train else copy.eval()
     if dropout_rng is not None:
         seed_dropout(copy, dropout_rng)
-    elif train and any(_dropouts(model.config)):
-        raise ValueError("dropout_rng: expected a key, as train=True and the config has dropout, got None")
+    elif train and any(isinstance(node, nnx.Dropout) and node.rate > 0 for _, node in nnx.iter_graph(copy)):
+        raise ValueError("dropout_rng: expected a key, as train=True and the model has dropout, got None")
     return copy
 
 
 def initial_params(model: Any, rng: Any, params: Mapping[str, Any] | None = None) -> Params:
     """Freshly drawn parameters; with `params` only what they lack, beside them. The model stays as it is."""
-    rngs, given = nnx.Rngs(params=_typed_key(rng)), dict(_flat(params or {}))
+    rngs, given = nnx.Rngs(params=_typed_key(rng, "rng")), dict(_flat(params or {}))
     return _nested({path: given[path] if path in given else model.draw(p, rngs) for path, p in _paths(model).items()})
 
 
@@ -126,13 +127,15 @@ def _paths(model: Any) -> dict[Path, Parameter]:
     return {tuple(found[p.name][0].name.removeprefix(prefix).split("/")): p for p in model.own_parameters()}
 
 
-def _dropouts(config: Any) -> tuple[float, ...]:
-    return config.hidden_dropout_prob, config.attention_probs_dropout_prob, config.classifier_dropout_prob
-
-
-def _typed_key(key: Any) -> Any:
-    """`jax.random.PRNGKey` gives plain numbers, `jax.random.key` a key."""
-    return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+def _typed_key(key: Any, name: str = "dropout_rng") -> Any:
+    """`jax.random.PRNGKey` gives plain numbers, `jax.random.key` a key; linen's modules take it in a dict."""
+    found = key.get("dropout") if isinstance(key, Mapping) else key
+    dtype = getattr(found, "dtype", np.dtype(object))
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return found
+    if dtype != np.uint32:
+        raise ValueError(f"{name}: expected a key of jax.random, got {key!r}")
+    return jax.random.wrap_key_data(found)
 
 
 def _name(path: Path) -> str:

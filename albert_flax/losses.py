@@ -19,7 +19,7 @@ def cross_entropy(logits: Array, labels: Array | None, ignored: int = IGNORED_LA
     logits = logits.reshape(-1, logits.shape[-1]).astype(jnp.promote_types(logits.dtype, jnp.float32))
     chosen = jnp.take_along_axis(logits, jnp.where(counted, labels, 0)[:, None], axis=-1)[:, 0]
     losses = jnp.where(counted, jax.nn.logsumexp(logits, axis=-1) - chosen, 0.0)
-    return losses.sum() / jnp.maximum(counted.sum(), 1)
+    return losses.sum() / jnp.maximum(counted.sum(), 1).astype(losses.dtype)
 
 
 def sequence_loss(config: AlbertConfig, logits: Array, labels: Array | None) -> Array | None:

@@ -43,6 +43,7 @@ class FlaxAlbertModel(heads.Model, FlaxAlbertPreTrainedModel):
         param_dtype: Any = None,
         add_pooling_layer: bool = True,
         attn_implementation: str | None = None,
+        input_shape: Any = None,  # what transformers' classes were initialised with
         seed: int = 0,
         _do_init: bool = True,
     ) -> None:
@@ -77,6 +78,7 @@ class FlaxAlbertHeadModel(FlaxAlbertPreTrainedModel):
         dtype: Any = None,
         param_dtype: Any = None,
         attn_implementation: str | None = None,
+        input_shape: Any = None,  # what transformers' classes were initialised with
         seed: int = 0,
         _do_init: bool = True,
     ) -> None:

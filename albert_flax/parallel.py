@@ -26,8 +26,8 @@ from albert_core.numerics import IGNORED_LABEL
 from albert_core.parameters import Parameter
 from albert_core.recipes import PretrainingRecipe
 from albert_core.trainer import MOMENTS, Part, StepMetrics, dealt
-from albert_flax.base import put
 from albert_flax.optim import AdamState
+from albert_flax.placement import put
 from albert_flax.training import Trainer, _apply, _gradients
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "ParallelTrainer",
     "Streams",
     "data_mesh",
+    "mesh_of",
     "parallel_step",
     "shares",
     "stack_parts",
@@ -50,15 +51,33 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.array(jax.devices() if devices is None else devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def mesh_of(device: Any) -> Mesh:
+    """The mesh of what `ParallelTrainer` takes; of a mesh the devices alone, as JAX makes its axis explicit."""
+    if device is None or isinstance(device, str):
+        return data_mesh(jax.devices(device))
+    if isinstance(device, jax.Device):
+        return data_mesh([device])
+    if isinstance(device, list | tuple) and all(isinstance(one, jax.Device) for one in device) and device:
+        return data_mesh(device)
+    if isinstance(device, Mesh) and len(device.axis_names) == 1:
+        return data_mesh(device.devices)
+    came = f"a mesh of axes {dict(device.shape)}" if isinstance(device, Mesh) else repr(device)
+    raise ValueError(f"device: expected a mesh of one axis, devices, or a platform's name, got {came}")
+
+
 class ParallelTrainer(Trainer):
     """A `Trainer` whose step runs on every device of a mesh; its numbers are those of one device.
 
     Args:
         config: The model.
         recipe: Optimizer and its settings.
-        device: A mesh, see `data_mesh`, or the name of a platform whose devices to take; all devices when None.
+        device: A mesh of one axis, some devices, one, or the name of a platform whose devices to take; all of them
+            when None.
         dtype: What weights and moments are kept in.
         autocast: As in `Trainer`.
+
+    Raises:
+        ValueError: `device` is none of these.
 
     Attributes:
         shards: Devices. Of parts that are a multiple of this, each device takes its own; others are cut further.
@@ -74,7 +93,7 @@ class ParallelTrainer(Trainer):
         autocast: str | None = None,
     ) -> None:
         super().__init__(config, recipe, dtype=dtype, autocast=autocast)
-        self.mesh = device if isinstance(device, Mesh) else data_mesh(jax.devices(device))
+        self.mesh = mesh_of(device)
         self.shards, self.writes = self.mesh.size, jax.process_index() == 0
         everywhere = NamedSharding(self.mesh, EVERYWHERE)
         nnx.update(self.model, jax.tree.map(lambda x: put(x, everywhere), nnx.state(self.model, nnx.Param)))

@@ -76,7 +76,7 @@ class TpuPlan:
         batch: Sequences of a step.
         sequence: Tokens of a sequence.
         compute: What matrix products are computed in; weights and moments are float32.
-        remat: What backward may keep of each layer, or None where it keeps all it needs.
+        remat: What backward may keep of each layer; None where it is the products with weights, as by itself.
         compile_seconds: Of the compiler, on this machine.
         fits: Whether the compiler could place everything.
         memory_bytes: On each device: weights, moments, batch and temporaries together; where it does not fit, what the

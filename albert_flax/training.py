@@ -22,11 +22,11 @@ from albert_core.recipes import PretrainingRecipe, clip_by_global_norm
 from albert_core.trainer import Part, StepMetrics
 from albert_core.training import evaluate, pretrain
 from albert_core.walker import LAYOUTS, find
-from albert_flax.base import _find_device
 from albert_flax.functional import seed_dropout
 from albert_flax.losses import cross_entropy
 from albert_flax.models import FlaxAlbertForPreTraining
 from albert_flax.optim import AdamState, make_optimizer
+from albert_flax.placement import find_device
 
 __all__ = ["Trainer", "evaluate", "pretrain"]
 
@@ -48,7 +48,7 @@ class Trainer(trainer.Trainer):
         self.model.train()
         self.state = self.optimizer.init(nnx.state(self.model, nnx.Param))
         if device is not None:  # all of it, or the second step would be compiled anew
-            place = _find_device(device)
+            place = find_device(device)
             nnx.update(self.model, jax.device_put(nnx.state(self.model), place))
             self.state = jax.device_put(self.state, place)
 

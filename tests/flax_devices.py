@@ -34,7 +34,8 @@ UNEVEN = RECIPE.replace(optimizer="lamb", batch_size=21, bias_correction=False)
 def compared() -> dict:
     """Six steps on eight devices beside six on one."""
     data, found = data_of(UNEVEN), {}
-    one, eight = Trainer(STILL, UNEVEN, dtype="float64"), ParallelTrainer(STILL, UNEVEN, dtype="float64")
+    mesh = jax.make_mesh((8,), ("batch",))  # as JAX makes one: explicit, and of any name
+    one, eight = Trainer(STILL, UNEVEN, dtype="float64"), ParallelTrainer(STILL, UNEVEN, device=mesh, dtype="float64")
     for trainer in (one, eight):
         trainer.model.load_numpy_state(START)
     differences = []

@@ -249,8 +249,9 @@ def test_dtype_is_the_checkpoints_unless_given(backend: Adapter, dtype: str, tmp
     config = AlbertConfig(**TINY)
     folder = saved(tmp_path / "m", config, state_of(config, "float32"))
     model, report = backend.cls(HEAD).from_pretrained(folder, dtype=dtype, output_loading_info=True)
-    assert (report["dtype"], report["cast"]) == (dtype, dtype != "float32")
-    assert {v.dtype.name for v in model.numpy_state().values()} == {dtype}
+    stored = "float32" if backend.name == "flax" else dtype  # where half precision is for computing alone
+    assert (report["dtype"], report["cast"]) == (dtype, stored != "float32")
+    assert {v.dtype.name for v in model.numpy_state().values()} == {stored}
     for other in (None, "auto"):
         assert (
             backend.cls(HEAD).from_pretrained(folder, torch_dtype=other, output_loading_info=True)[1]["dtype"]

@@ -72,11 +72,13 @@ def test_a_text_becomes_a_model(backend: Adapter, folder: Path, tmp_path: Path) 
     assert {"loss", "masked_accuracy", "order_accuracy", "tokens_per_second"} <= first["metrics"].keys()
     assert first["backend"] == backend.name
     after = {"torch": "flax", "flax": "tf", "tf": "torch"}[backend.name]
-    more = albert(*fixed, *options, "--backend", after, "--set", "total_steps=5", "--set", "learning_rate=1e-4")
+    changes = ("--set", "total_steps=5", "--set", "learning_rate=1e-4", "--save-dtype", "bfloat16")
+    more = albert(*fixed, *options, "--backend", after, *changes)
     assert "going on from checkpoint-3" in more.stderr
     assert json.loads(more.stdout)["step"] == 5
     model = backend.cls("AlbertForPreTraining").from_pretrained(tmp_path / "run" / "model")
     assert model.config.vocab_size == 36
+    assert {array.dtype.name for array in model.numpy_state().values()} == {"bfloat16"}
     assert (tmp_path / "run" / "model" / "spiece.model").exists()
 
 

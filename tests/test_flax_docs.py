@@ -30,7 +30,7 @@ def run(*command: object, cwd: Path) -> str:
 
 def test_the_code_of_the_page_runs(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     run("-c", "\n".join(blocks), cwd=tmp_path)
 
 

@@ -20,7 +20,7 @@ from flax import nnx
 
 from albert_core.config import AlbertConfig
 from albert_core.parity_suite import TINY, drawn_state
-from albert_flax import FlaxAlbertForSequenceClassification, FlaxAlbertModel
+from albert_flax import FlaxAlbertForMaskedLM, FlaxAlbertForSequenceClassification, FlaxAlbertModel
 
 ROOT = Path(__file__).parents[1]
 PEERS = Path(os.environ.get("ALBERT_PEERS", ROOT / ".venv-peers/bin/python"))
@@ -103,12 +103,23 @@ def test_dropout_follows_its_key_and_train() -> None:
     key = jax.random.PRNGKey(0)
     once, again = (model(IDS, dropout_rng=key, train=True).logits for _ in range(2))
     other = model(IDS, dropout_rng=jax.random.key(1), train=True).logits
+    linen = model(IDS, dropout_rng={"params": jax.random.key(1), "dropout": key}, train=True).logits
     assert np.array_equal(once, again)
+    assert np.array_equal(once, linen)
     assert not np.allclose(once, other)
     model.train()
     assert np.array_equal(model(IDS, train=False).logits, model(IDS, dropout_rng=key).logits), "train is False there"
     with pytest.raises(ValueError, match="dropout_rng"):
         model(IDS, train=True)
+    for other, came in ((3, "3"), ({"params": key}, "{'params'"), (np.ones(2), r"array\(\[1., 1.\]\)")):
+        with pytest.raises(ValueError, match=f"dropout_rng: expected a key of jax.random, got {came}"):
+            model(IDS, dropout_rng=other)
+
+
+def test_no_key_is_needed_where_nothing_drops() -> None:
+    """A masked LM has no classifier, whose dropout is a tenth in the config."""
+    model = make_model(FlaxAlbertForMaskedLM, **{**STILL, "classifier_dropout_prob": 0.1})
+    np.testing.assert_allclose(model(IDS, train=True).logits, model(IDS).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_wrong_params_are_named() -> None:
@@ -131,7 +142,14 @@ def test_without_initialisation_the_model_has_no_params(folder: Path) -> None:
     made = FlaxAlbertForSequenceClassification(config, seed=1, _do_init=False)
     loaded, params = FlaxAlbertForSequenceClassification.from_pretrained(folder, _do_init=False)
     for model in (made, loaded):
-        for use in (lambda m=model: m.params, lambda m=model: m(IDS), lambda m=model: setattr(m, "params", params)):
+        for use in (
+            lambda m=model: m.params,
+            lambda m=model: m(IDS),
+            lambda m=model: setattr(m, "params", params),
+            lambda m=model: m.save_pretrained(folder / "empty"),
+            lambda m=model: m.resize_token_embeddings(50),
+            lambda m=model: m.device,
+        ):
             with pytest.raises(ValueError, match="_do_init=False"):
                 use()
     assert np.array_equal(made(IDS, params=params).logits, loaded(IDS, params=params).logits)
@@ -145,6 +163,38 @@ def test_the_seed_decides_what_a_checkpoint_lacks(tmp_path: Path) -> None:
     assert np.array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
     assert all(0 < np.abs(kernel).max() <= 0.4 for kernel in kernels), "cut at two standard deviations"
+
+
+def dropped(model: Any) -> np.ndarray:
+    """Word by word, what an embedding has left."""
+    model.train()
+    return np.asarray(model.albert.embeddings.dropout(jnp.ones((4, 32))))
+
+
+def test_the_seed_decides_what_a_loaded_model_drops(tmp_path: Path) -> None:
+    make_model(hidden_dropout_prob=0.5).save_pretrained(tmp_path / "model")
+    load = FlaxAlbertForSequenceClassification.from_pretrained
+    zero, same, one = (dropped(load(tmp_path / "model", seed=seed)) for seed in (0, 0, 1))
+    assert np.array_equal(zero, same)
+    assert not np.array_equal(zero, one)
+
+
+def test_nnx_reseed_finds_dropout(tmp_path: Path) -> None:
+    made = make_model(hidden_dropout_prob=0.5)
+    made.save_pretrained(tmp_path / "model")
+    for model in (made, FlaxAlbertForSequenceClassification.from_pretrained(tmp_path / "model")):
+        first = dropped(model)
+        nnx.reseed(model, dropout=3)
+        seeded = dropped(model)
+        nnx.reseed(model, dropout=3)
+        assert np.array_equal(seeded, dropped(model))
+        assert not np.array_equal(seeded, first)
+
+
+def test_the_shape_that_transformers_initialises_with_is_taken() -> None:
+    config = make_model(**STILL).config
+    made, other = (FlaxAlbertModel(config, **how) for how in ({"input_shape": (1, 8)}, {}))
+    assert np.array_equal(made.pooler.kernel[...], other.pooler.kernel[...])
 
 
 def test_init_weights_draws_what_is_missing() -> None:
@@ -161,7 +211,10 @@ def test_params_are_saved_in_the_place_of_the_models_own(tmp_path: Path) -> None
     model = make_model(**STILL)
     doubled = jax.tree.map(lambda x: 2 * x, model.params)
     before = model(IDS).logits
-    model.save_pretrained(tmp_path / "doubled", params=doubled)
+    model.save_pretrained(tmp_path / "doubled", doubled)  # the second place, as in transformers
+    model.save_pretrained(tmp_path / "named", "1GB", params=doubled)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("doubled", "named")]
+    assert files[0] == files[1]
     found = FlaxAlbertForSequenceClassification.from_pretrained(tmp_path / "doubled")
     np.testing.assert_allclose(found(IDS).logits, model(IDS, params=doubled).logits, rtol=1e-6, atol=1e-6)
     assert np.array_equal(model(IDS).logits, before)

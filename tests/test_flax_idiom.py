@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -75,7 +76,8 @@ print(jax.process_count())
 
 def test_the_seed_decides_and_defaults_to_zero() -> None:
     one, other, third = (
-        FlaxAlbertModel(make_config(), **k).numpy_state() for k in ({}, {"rngs": nnx.Rngs(0)}, {"rngs": nnx.Rngs(1)})
+        FlaxAlbertModel(make_config(), **how).numpy_state()
+        for how in ({}, {"rngs": nnx.Rngs(params=0, dropout=0)}, {"seed": 1})
     )
     assert all(np.array_equal(one[n], other[n]) for n in one)
     assert not np.array_equal(one["albert.pooler.weight"], third["albert.pooler.weight"])
@@ -168,6 +170,13 @@ def test_outputs_are_trees() -> None:
     assert doubled.keys() == ("logits", "hidden_states")
     assert len(jax.tree.leaves(out)) == 1 + 4
     assert np.array_equal(doubled.logits, 2 * out.logits)
+
+
+def test_no_dtype_is_promoted_unasked() -> None:
+    """In float32; Flax's own layer norm promotes in half precision."""
+    model = make_model(training=True, **DROPOUTS)
+    with jax.numpy_dtype_promotion("strict"):
+        assert np.isfinite(loss_of(model))
 
 
 # -- ways to run -------------------------------------------------------------------------------------------------------
@@ -391,6 +400,58 @@ def test_embeddings_of_ones_own_are_called(name: str) -> None:
     close(model(IDS)[0], plain)
 
 
+class WithScore(FlaxAlbertForMaskedLM):
+    """A layer of its own beside ALBERT's."""
+
+    def __init__(self, config: AlbertConfig, **how: Any) -> None:
+        super().__init__(config, **how)
+        self.extra = nnx.Linear(15, 1, rngs=nnx.Rngs(3))
+
+
+def test_a_layer_of_ones_own_is_drawn_and_not_lost_in_saving(tmp_path: Path) -> None:
+    FlaxAlbertForMaskedLM(make_config()).save_pretrained(tmp_path / "model")
+    model = WithScore.from_pretrained(tmp_path / "model", device="cpu")
+    assert np.array_equal(model.extra.kernel[...], WithScore(make_config()).extra.kernel[...])
+    assert np.array_equal(model.word_matrix(), FlaxAlbertForMaskedLM(make_config()).word_matrix())
+    with pytest.raises(ValueError, match=r"^extra\.bias, extra\.kernel: is no part of ALBERT and would not be saved"):
+        model.save_pretrained(tmp_path / "lost")
+    assert not (tmp_path / "lost").exists()
+    model.save_pretrained(tmp_path / "without", state=model.numpy_state())
+    assert FlaxAlbertForMaskedLM.from_pretrained(tmp_path / "without").num_parameters() == model.num_parameters()
+
+
+def _beside(old: nnx.Linear) -> nnx.Module:
+    new = nnx.LoRALinear(15, 15, lora_rank=2, rngs=nnx.Rngs(1))
+    new.kernel, new.bias = old.kernel, old.bias
+    return new
+
+
+ADAPTERS = {
+    "in its place": (_beside, r"query\.lora\.lora_a, \S*query\.lora\.lora_b: is no part"),
+    "around it": (
+        lambda old: nnx.LoRA(15, 2, 15, base_module=old, rngs=nnx.Rngs(1)),
+        r"query\.base_module\.kernel, \S*query\.lora_a, \S*query\.lora_b: is no part",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADAPTERS)
+def test_an_adapter_is_not_lost_in_saving(case: str, tmp_path: Path) -> None:
+    make, problem = ADAPTERS[case]
+    model = make_model()
+    first_attention(model).query = make(first_attention(model).query)
+    with pytest.raises(ValueError, match=problem):
+        model.save_pretrained(tmp_path / "lost")
+    assert not (tmp_path / "lost").exists()
+
+
+def test_a_wrapped_layer_is_named() -> None:
+    model = make_model()
+    first_attention(model).query = ADAPTERS["around it"][0](first_attention(model).query)
+    with pytest.raises(ValueError, match=r"query\.weight: expected a layer with 'kernel', got LoRA"):
+        _ = model.params
+
+
 def test_a_product_of_ones_own_is_called() -> None:
     """What quantisation libraries put in the place of `dot_general` must not be passed over."""
     model, calls = make_model(), []
@@ -433,6 +494,33 @@ def test_from_pretrained_takes_the_checkpoints_dtype(tmp_path: Any) -> None:
     assert wide(IDS).logits.dtype == jnp.float32
     with pytest.raises(ValueError, match=r"jax\.enable_x64"):
         FlaxAlbertForMaskedLM.from_pretrained(tmp_path / "model", dtype="float64")
+
+
+HALF, WIDE = "bfloat16", "float32"
+DTYPES_ASKED = {
+    "half precision is for computing": ({"dtype": HALF}, HALF, WIDE),
+    "under its other name": ({"torch_dtype": jnp.float16}, "float16", WIDE),
+    "32 bits are both": ({"dtype": jnp.float32}, WIDE, WIDE),
+    "both are given": ({"dtype": WIDE, "param_dtype": HALF}, WIDE, HALF),
+    "both in half precision": ({"dtype": HALF, "param_dtype": jnp.bfloat16}, HALF, HALF),
+}
+
+
+@pytest.mark.parametrize("case", DTYPES_ASKED)
+def test_what_is_computed_in_and_what_is_stored_in(case: str, tmp_path: Any) -> None:
+    asked, dtype, stored = DTYPES_ASKED[case]
+    FlaxAlbertModel(make_config(), param_dtype=HALF).save_pretrained(tmp_path / "model")
+    loaded = FlaxAlbertModel.from_pretrained(tmp_path / "model", **asked)
+    for model in (loaded, FlaxAlbertModel.from_config(make_config(), **asked)):
+        assert (model.dtype.name, model.param_dtype.name) == (dtype, stored)
+        assert {p.dtype.name for p in jax.tree.leaves(nnx.state(model, nnx.Param))} == {stored}
+    assert "param_dtype" not in loaded.config.extra
+
+
+def test_the_stored_dtype_alone_leaves_the_checkpoints_to_compute_in(tmp_path: Any) -> None:
+    FlaxAlbertModel(make_config(), param_dtype=HALF).save_pretrained(tmp_path / "model")
+    model = FlaxAlbertModel.from_pretrained(tmp_path / "model", param_dtype=WIDE)
+    assert (model.dtype.name, model.param_dtype.name) == (HALF, WIDE)
 
 
 def test_loading_and_resizing_keep_the_sharding() -> None:

@@ -17,6 +17,7 @@ from test_training import HEAD, RECIPE, STILL, TRAJECTORY, data_of, moved, train
 from albert_core.heads import HEADS
 from albert_core.parameters import initial_state
 from albert_core.training import pretrain
+from albert_flax.parallel import ParallelTrainer, mesh_of
 
 pytestmark = pytest.mark.xdist_group("eight devices")  # which are started once
 HERE = Path(__file__).parent
@@ -69,6 +70,26 @@ def test_a_sum_in_a_loop_would_be_seen(eight: dict[str, Any]) -> None:
 
 def test_weights_land_on_the_sharding_asked_for(eight: dict[str, Any]) -> None:
     assert eight["loaded"] == {"everywhere": True, "cut": True}
+
+
+FIRST = jax.devices("cpu")[0]
+
+
+@pytest.mark.parametrize("device", [FIRST, [FIRST], "cpu", jax.sharding.Mesh([FIRST], ("batch",))], ids=repr)
+def test_every_way_to_name_the_devices(device: Any) -> None:
+    mesh = mesh_of(device)
+    assert (mesh.axis_names, mesh.axis_types) == (("data",), (jax.sharding.AxisType.Auto,))
+    assert FIRST in mesh.devices
+
+
+@pytest.mark.parametrize(
+    ("device", "came"),
+    [(jax.sharding.Mesh([[FIRST]], ("data", "model")), "axes {'data': 1, 'model': 1}"), (0, "0"), ([], r"\[\]")],
+    ids=["two axes", "a number", "none"],
+)
+def test_other_devices_are_refused(device: Any, came: str) -> None:
+    with pytest.raises(ValueError, match=f"device: expected a mesh of one axis, .* got .*{came}"):
+        ParallelTrainer(STILL, RECIPE, device=device)
 
 
 def test_two_processes_train_and_one_goes_on(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import click
 from albert_core.backends import BACKENDS, installed, load
 from albert_core.cli.options import device_of, finite, load_quietly
 from albert_core.cli.progress import training
+from albert_core.dtypes import DTYPES
 from albert_core.errors import FormatError, NotFound
 from albert_core.tensorboard import TensorBoard
 
@@ -140,8 +141,9 @@ def pretrain_files(
     best = output / "best"
     source = best if best.exists() else newest_checkpoint(output)
     assert source is not None, "pretrain leaves a checkpoint"
-    trained = cls.from_pretrained(source, dtype=save_dtype)
-    trained.save_pretrained(output / "model")
+    trained = cls.from_pretrained(source)
+    stored = {name: array.astype(DTYPES[save_dtype]) for name, array in trained.numpy_state().items()}
+    trained.save_pretrained(output / "model", state=stored)
     engine.save_pretrained(output / "model")
     return summary
 

@@ -26,7 +26,7 @@ __all__ = ["command"]
 @click.option("--batch", type=click.IntRange(min=1), default=4096, show_default=True, help="Sequences of a step.")
 @click.option("--seq", type=click.IntRange(min=5), default=512, show_default=True, help="Tokens of a sequence.")
 @click.option("--dtype", type=click.Choice(["bfloat16", "float32"]), default="bfloat16", help="Of matrix products.")
-@click.option("--remat", help="What backward may keep, such as nothing_saveable.  [default: all it needs]")
+@click.option("--remat", help="What backward may keep, such as nothing_saveable.  [default: products with weights]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def command(
     model: str, topology: str, slices: int, batch: int, seq: int, dtype: str, remat: str | None, as_json: bool
@@ -70,9 +70,10 @@ def _status() -> Iterator[Callable[[str], object]]:
 def _rows(found: TpuPlan) -> list[tuple[str, str]]:
     chips = f"{found.chips} chips" + (f" in {found.slices} slices" if found.slices > 1 else "")
     used, has = found.memory_bytes * found.devices_per_chip, found.memory_limit * found.devices_per_chip
+    remat = found.remat or "of all but products with weights"
     rows = [
         ("topology", f"{found.topology}, {chips}, {found.devices_per_chip} devices each"),
-        ("step", f"{found.batch} x {found.sequence} tokens, {found.compute}, remat {found.remat or 'none'}"),
+        ("step", f"{found.batch} x {found.sequence} tokens, {found.compute}, remat {remat}"),
         ("compiled in", f"{found.compile_seconds} s"),
         ("memory per chip", f"{used / 2**30:.2f} of {has / 2**30:.0f} GiB"),
         ("matrix products", f"{found.flops / 1e12:,.2f} TFLOP per device"),
