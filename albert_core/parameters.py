@@ -104,6 +104,11 @@ class Parameter:
         """Whether weight decay and LAMB's trust ratio apply to it (the exclusion list of Google's LAMBOptimizer)."""
         return self.leaf == "weight" and self.kind is not Kind.NORM
 
+    @property
+    def start(self) -> float | None:
+        """The value that all of it starts at; None where it is drawn."""
+        return None if self.decay else float(self.kind is Kind.NORM and self.leaf == "weight")
+
 
 EMBEDDINGS_PART, ENCODER_PART, POOLER_PART = "embeddings", "encoder", "pooler"
 _LAYER = "albert.encoder.albert_layer_groups.{g}.albert_layers.{i}."
@@ -243,11 +248,11 @@ def initial_state(config: AlbertConfig, parts: Iterable[str], seed: int) -> dict
     state: dict[str, Any] = {}
     table = parameter_table(config, parts)
     for p in (p for p in table.values() if p.tied_to is None):
-        if p.leaf == "weight" and p.kind is not Kind.NORM:
+        if p.start is None:
             rng = np.random.default_rng([seed, zlib.crc32(p.name.encode())])
             state[p.name] = truncated_normal(rng, p.shape, config.initializer_range)
         else:
-            state[p.name] = np.full(p.shape, float(p.kind is Kind.NORM and p.leaf == "weight"))
+            state[p.name] = np.full(p.shape, p.start)
     if WORDS in state and config.pad_token_id is not None:
         state[WORDS][config.pad_token_id] = 0.0
     return state | {p.name: state[p.tied_to] for p in table.values() if p.tied_to}

@@ -16,7 +16,7 @@ from jax import Array
 from albert_core.config import AlbertConfig
 from albert_core.core_model import given
 from albert_core.outputs import ModelOutput, register_with_jax
-from albert_core.parameters import WORDS, Kind, Parameter
+from albert_core.parameters import WORDS, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.signature import Inputs
 from albert_core.surgery import check_embeddings
@@ -87,9 +87,8 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
     def draw(self, parameter: Parameter, rngs: nnx.Rngs) -> Array:
         """Initial values of a parameter, as stored; the stream moves on only where they are random."""
         shape = self.leaf(parameter).value.shape
-        if not parameter.decay:
-            one = parameter.kind is Kind.NORM and parameter.leaf == "weight"
-            return jnp.full(shape, float(one), self.param_dtype)
+        if parameter.start is not None:
+            return jnp.full(shape, parameter.start, self.param_dtype)
         normal = nnx.initializers.truncated_normal(self.config.initializer_range, lower=-2.0, upper=2.0)
         wide = jnp.promote_types(self.param_dtype, jnp.float32)
         value = normal(rngs.params(), shape, wide).astype(self.param_dtype)

@@ -16,7 +16,7 @@ from albert_core.config import AlbertConfig
 from albert_core.core_model import given
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
-from albert_core.parameters import TIED, Kind, Parameter
+from albert_core.parameters import TIED, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
@@ -56,10 +56,10 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
         with torch.no_grad():
             for p in self.own_parameters(parts):
                 value = self.leaf(p).value
-                if p.decay:
+                if p.start is None:
                     nn.init.trunc_normal_(value, std=std, a=-2 * std, b=2 * std)
                 else:
-                    value.fill_(float(p.kind is Kind.NORM and p.leaf == "weight"))
+                    value.fill_(p.start)
             if self.config.pad_token_id is not None:
                 self.get_input_embeddings().weight[self.config.pad_token_id] = 0.0
 
