@@ -23,29 +23,36 @@ def test_it_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.splitlines()[0])
-def test_an_example_runs_and_prints_a_word(example: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, list[str]]]:
+    """What each example prints, and the files it saves; each runs once."""
+    found = []
+    for example in EXAMPLES:
+        folder = tmp_path_factory.mktemp("example")
+        env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-W", "ignore", "-c", example + SAVING]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=300)
+        assert done.returncode == 0, f"{example}\n{done.stderr}"
+        found.append((done.stdout.strip(), sorted(p.name for p in (folder / "my-model").iterdir())))
+    return found
+
+
+def test_there_is_an_example_of_each_backend() -> None:
     assert f"`{SAVING}`" in README
     assert EXAMPLES == PYTHON
-    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", example + SAVING]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().isprintable()
-    assert done.stdout.strip()
-    assert sorted(p.name for p in (tmp_path / "my-model").iterdir()) == ["config.json", "model.safetensors"]
-
-
-def test_the_three_examples_print_the_same_word(tmp_path: Path) -> None:
     assert len(EXAMPLES) == 3
-    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    words = {
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", e], capture_output=True, text=True, env=env, timeout=300
-        ).stdout
-        for e in EXAMPLES
-    }
-    assert len(words) == 1
+
+
+@pytest.mark.xdist_group("README.md")  # runs once
+def test_the_examples_print_one_word(ran: list[tuple[str, list[str]]]) -> None:
+    (word,) = {word for word, _ in ran}
+    assert word
+    assert word.isprintable()
+
+
+@pytest.mark.xdist_group("README.md")
+def test_the_examples_save_the_model(ran: list[tuple[str, list[str]]]) -> None:
+    assert [files for _, files in ran] == [["config.json", "model.safetensors"]] * 3
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from tokenizer_calls import CALLS, LONG, QUESTION, WINDOWS
 from tokenizer_cases import BUNDLED, EACH_VOCABULARY, GOLDEN
 
+from albert_core.errors import TokenizerError
 from albert_core.tokenizer import AlbertTokenizer
 from albert_core.tokenizer.assembly import windows
 from albert_core.tokenizer.batch_encoding import BatchEncoding
@@ -272,8 +273,35 @@ def test_torch_inputs_move_to_a_device(tokenizer: Any) -> None:
     batch["note"] = ["stays"]
     assert batch.to("meta").input_ids.device == torch.device("meta")
     assert batch.note == ["stays"]
-    with pytest.raises(TypeError, match="input_ids"):
-        tokenizer("said").to("cpu")
+    arrays = tokenizer("said", return_tensors="np")
+    assert arrays.to("cpu") is arrays
+    for values in (tokenizer("said"), arrays):
+        with pytest.raises(TypeError, match="input_ids"):
+            values.to("cpu" if isinstance(values.input_ids, list) else "cuda")
+
+
+def test_an_encoding_is_made_and_asked_as_in_transformers(tokenizer: Any) -> None:
+    one = BatchEncoding({"input_ids": [2, 3]}, tensor_type="np", prepend_batch_axis=True)
+    assert one.input_ids.shape == (1, 2)
+    assert [one.is_fast, one.n_sequences, dict(BatchEncoding(None))] == [False, None, {}]
+    found = [tokenizer(*texts) for texts in ([["a"]], ["a", "b"], [""], [["a"], ["b"]])]
+    assert [encoding.n_sequences for encoding in found] == [1, 2, 1, 2]
+    assert all(encoding.is_fast for encoding in found)
+
+
+def test_a_tokenizer_is_made_and_asked_as_in_transformers(cls: Any, folder: Path) -> None:
+    by_position = ("spiece.model", False, True, True) if cls.slow else ("spiece.model", None, False, True, True)
+    tokenizer = cls(folder / by_position[0], *by_position[1:])
+    flags = {"do_lower_case": False, "remove_space": True, "keep_accents": True}
+    assert {name: getattr(tokenizer, name) for name in flags} == flags
+    assert flags.items() <= tokenizer.init_kwargs.items()
+    ids = tokenizer("in it").input_ids
+    assert tokenizer.batch_decode([ids], True) == ["in it"]
+    assert tokenizer.decode(ids, spaces_between_special_tokens=False) == tokenizer.decode(ids)
+    tokenizer.additional_special_tokens = ["▁in"]
+    assert tokenizer.special_tokens_map["additional_special_tokens"] == ["▁in"]
+    with pytest.raises(TokenizerError, match=r"additional_special_tokens: expected a token .* got '\[X\]'"):
+        tokenizer.additional_special_tokens = ["▁in", "[X]"]
 
 
 # -- sampling --------------------------------------------------------------------------------------------------------

@@ -83,15 +83,15 @@ class AddedTokens(Vocabulary):
         return len(self) - before
 
     def set_special_token(self, name: str, value: Any) -> None:
-        """What `tokenizer.mask_token = value` does.
+        """What `tokenizer.mask_token = value` does, and `tokenizer.additional_special_tokens = values`.
 
         Raises:
             TokenizerError: The vocabulary lacks the token; `add_special_tokens` adds it.
         """
-        token = AddedToken.of(name, value)
-        if token.content not in self.engine.ids:
-            raise TokenizerError(None, f"{name}: expected a token of the vocabulary, got {token.content!r}")
-        self.add_special_tokens({name: token})
+        tokens = [AddedToken.of(name, token) for token in (value if name == "additional_special_tokens" else [value])]
+        if missing := [token.content for token in tokens if token.content not in self.engine.ids]:
+            raise TokenizerError(None, f"{name}: expected a token of the vocabulary, got {missing[0]!r}")
+        self.add_special_tokens({name: value})
 
     def _add_additional(self, value: Any, replace: bool) -> None:
         tokens = [AddedToken.of("additional_special_tokens", token) for token in value]

@@ -22,7 +22,6 @@ class AlbertTokenizerBase(PretrainedTokenizer):
         self,
         vocab_file: str | Path | None = None,
         tokenizer_file: str | Path | None = None,
-        *,
         do_lower_case: bool = True,
         remove_space: bool = True,
         keep_accents: bool = False,
@@ -74,6 +73,21 @@ class AlbertTokenizerBase(PretrainedTokenizer):
         self._json = None if tokenizer_file is None else VocabularyFile.read(tokenizer_file)
         super().__init__(dict(zip(SPECIAL_TOKENS, tokens, strict=True)), **common)
 
+    @property
+    def do_lower_case(self) -> bool:
+        """Whether text is lower-cased."""
+        return self.preprocess.do_lower_case
+
+    @property
+    def remove_space(self) -> bool:
+        """Whether words are joined by single spaces."""
+        return self.preprocess.remove_space
+
+    @property
+    def keep_accents(self) -> bool:
+        """Whether combining marks stay."""
+        return self.preprocess.keep_accents
+
     @classmethod
     def _find_files(cls, source: Any, name_or_path: str | Path, options: dict[str, Any]) -> dict[str, Any]:
         ours = options.pop("digit_comma", False)  # written here: made anew from the spiece.model, so that options act
@@ -104,6 +118,10 @@ class AlbertTokenizer(AlbertTokenizerBase):
 
     slow = True
     saved_as = "AlbertTokenizer"
+
+    def __init__(self, vocab_file: str | Path | None = None, *args: Any, **options: Any) -> None:
+        """As the base; by position there is no `tokenizer_file`, as in transformers' class."""
+        super().__init__(vocab_file, options.pop("tokenizer_file", None), *args, **options)
 
     def _make_engine(self) -> Engine:
         from albert_core.tokenizer.rule_engine import RuleEngine

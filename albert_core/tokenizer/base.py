@@ -165,6 +165,11 @@ class PretrainedTokenizer(TextEncoding):
         """Whether the tokenizers library does the work."""
         return not self.slow
 
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """What a tokenizer_config.json of it would hold."""
+        return self._options()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path()}, vocab_size={self.vocab_size})"
 

@@ -32,9 +32,16 @@ class BatchEncoding(dict[str, Any]):
     stay behind when an encoding is pickled or copied: what a model needs travels light.
     """
 
-    def __init__(self, data: Any = (), maps: Sequence[RowMaps] | None = None) -> None:
-        super().__init__(data)
+    def __init__(
+        self,
+        data: Any = (),
+        maps: Sequence[RowMaps] | None = None,
+        tensor_type: str | None = None,
+        prepend_batch_axis: bool = False,
+    ) -> None:
+        super().__init__(data or ())
         self._maps = maps
+        self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # of a half-made copy
@@ -56,6 +63,18 @@ class BatchEncoding(dict[str, Any]):
     def data(self) -> dict[str, Any]:
         """The values by name, as a plain dict."""
         return dict(self)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the maps came along."""
+        return self._maps is not None
+
+    @property
+    def n_sequences(self) -> int | None:
+        """Texts in a row, 1 or 2, by its first row; None where the maps did not come along."""
+        if self._maps is None:
+            return None
+        return 1 + max((number or 0 for number in self._row(0).sequences), default=0)
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
         """For each token of a row 0, 1, or None: of the first text, the second, or added."""
@@ -120,7 +139,7 @@ class BatchEncoding(dict[str, Any]):
         return None if token is None else maps.words[token]
 
     def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
-        """Move torch tensors to a device, in place; other values stay as they are.
+        """Move torch tensors to a device, in place; other values stay as they are, NumPy's on the CPU.
 
         Args:
             device: Anything torch takes for a device.
@@ -130,7 +149,8 @@ class BatchEncoding(dict[str, Any]):
             TypeError: No value is a torch tensor.
         """
         movable = [name for name, value in self.items() if hasattr(value, "to")]
-        if not movable:
+        there = str(device) == "cpu" and all(isinstance(value, np.ndarray) for value in self.values())
+        if not movable and not there:
             raise TypeError(f'to: expected torch tensors (return_tensors="pt"), got others in {", ".join(self)}')
         for name in movable:
             self[name] = self[name].to(device, non_blocking=non_blocking)

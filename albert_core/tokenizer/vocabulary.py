@@ -68,6 +68,10 @@ class Vocabulary:
         """Special tokens beside the named ones."""
         return [token.content for token in self.added_tokens if token.special]
 
+    @additional_special_tokens.setter
+    def additional_special_tokens(self, value: Sequence[Any]) -> None:
+        self.set_special_token("additional_special_tokens", value)
+
     @property
     def additional_special_tokens_ids(self) -> list[int]:
         """Their ids."""
@@ -156,6 +160,7 @@ class Vocabulary:
         token_ids: Any,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
+        spaces_between_special_tokens: bool = True,
     ) -> str:
         """The text of one sequence of ids.
 
@@ -164,6 +169,7 @@ class Vocabulary:
             skip_special_tokens: Leave special tokens out.
             clean_up_tokenization_spaces: Take out the space before punctuation and English contractions; None does
                 what the tokenizer's option of this name says.
+            spaces_between_special_tokens: Accepted; as in transformers' fast class it changes nothing.
 
         Raises:
             ValueError: An id that the vocabulary does not have.
@@ -182,9 +188,9 @@ class Vocabulary:
             out_string = out_string.replace(before, after)
         return out_string
 
-    def batch_decode(self, sequences: Sequence[Any] | Any, **options: Any) -> list[str]:
+    def batch_decode(self, sequences: Sequence[Any] | Any, *args: Any, **options: Any) -> list[str]:
         """The text of each sequence of ids, lists or the rows of an array; options as in `decode`."""
-        return [self.decode(sequence, **options) for sequence in sequences]
+        return [self.decode(sequence, *args, **options) for sequence in sequences]
 
 
 def as_list(value: Any) -> Any:
