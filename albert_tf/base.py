@@ -103,11 +103,9 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         input_signature: Any = None,
         **options: Any,
     ) -> None:
-        """As in Keras; a SavedModel without `input_signature` is that of `albert_tf.export.export_model`."""
-        if (format, input_signature, options) == ("tf_saved_model", None, {}):
-            importlib.import_module("albert_tf.export").export_model(self, filepath)
-        else:
-            super().export(filepath, format, verbose, input_signature, **options)
+        """As in Keras, see `albert_tf.export.export_as_keras`."""
+        export = importlib.import_module("albert_tf.export").export_as_keras
+        export(self, filepath, format, verbose, input_signature, **options)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -26,7 +26,7 @@ from albert_core.atomic import write_file, write_folder
 from albert_core.export_inputs import EXPORT_INPUTS, ExportInput, export_inputs
 from albert_tf.base import TFAlbertPreTrainedModel, variable_of
 
-__all__ = ["export_model", "exported_program"]
+__all__ = ["export_as_keras", "export_model", "exported_program"]
 
 _PROGRAM = "saved_model.pb"
 
@@ -55,7 +55,10 @@ def export_model(
         ValueError: The model has no such input, does not know such a length, or runs on another framework.
         SaveError: The system refused.
     """
-    program = exported_program(model, inputs=inputs, batch=batch, length=length)
+    _save(model, exported_program(model, inputs=inputs, batch=batch, length=length), path)
+
+
+def _save(model: TFAlbertPreTrainedModel, program: Any, path: str | Path) -> None:
     module = tf.Module()
     names = {id(variable_of(model.leaf(p))): p.name for p in model.own_parameters()}
     module.weights = {names.get(id(v), f"{v.name}_{n}"): v.value for n, v in enumerate(model.weights)}  # adapters' too
@@ -74,16 +77,64 @@ def exported_program(
     length: int | None = None,
 ) -> Any:
     """What `export_model` writes, as a `tf.function` of the inputs in order; arguments and errors as there."""
+    return _program(model, _specs(model, tuple(inputs), batch, length))
+
+
+def export_as_keras(
+    model: TFAlbertPreTrainedModel,
+    path: str | Path,
+    format: str,  # as Keras calls it
+    verbose: bool | None,
+    input_signature: Any,
+    **options: Any,
+) -> None:
+    """What `keras.Model.export` does, whose arguments these are; the outputs have the names of `export_model`.
+
+    Args:
+        model: Any model of this package.
+        path: The folder or file.
+        format: See Keras; a SavedModel is written as by `export_model`, any other format by Keras.
+        verbose: See there.
+        input_signature: Arrays or specs of the inputs, by name or in order; those of `export_model` when None.
+        **options: Of the format.
+
+    Raises:
+        TypeError: The model has no such input.
+        ValueError: There is no such format, or it needs another framework.
+        ImportError: It needs a library that is not there.
+    """
+    specs = _specs(model) if input_signature is None else _asked(model, input_signature)
+    if format == "tf_saved_model" and not options:
+        return _save(model, _program(model, specs), path)
+    kinds = {name: {"dtype": spec.dtype.name, "name": name} for name, spec in specs.items()}
+    inputs = {name: keras.Input(batch_shape=tuple(spec.shape), **kinds[name]) for name, spec in specs.items()}
+    sizes = {name: keras.InputSpec(shape=tuple(spec.shape), **kinds[name]) for name, spec in specs.items()}
+    plain = keras.Model(inputs, dict(_flat(model(**inputs, return_dict=True).items())), name=model.name)
+    return plain.export(path, format, verbose, [sizes], **options)
+
+
+def _asked(model: TFAlbertPreTrainedModel, signature: Any) -> dict[str, tf.TensorSpec]:
+    """A signature as Keras takes it: one spec or a dict of them, alone or in a list, or a list of specs in order."""
+    alone = isinstance(signature, list | tuple) and len(signature) == 1
+    named = model.signature.named((signature[0] if alone else signature,), {})
+    return {name: tf.TensorSpec(spec.shape, spec.dtype or tf.int32, name) for name, spec in named.items()}
+
+
+def _program(model: TFAlbertPreTrainedModel, specs: dict[str, tf.TensorSpec]) -> Any:
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"expected Keras on tensorflow to write a SavedModel, got {keras.backend.backend()}")
-    given = export_inputs(model.signature, model.config, tuple(inputs), batch, length)
 
-    @tf.function(input_signature=[_spec(name, spec) for name, spec in given.items()], autograph=False)
+    @tf.function(input_signature=[*specs.values()], autograph=False)
     def serve(*arrays: tf.Tensor) -> dict[str, tf.Tensor]:
-        out = model(**dict(zip(given, arrays, strict=True)), return_dict=True, training=False)
+        out = model(**dict(zip(specs, arrays, strict=True)), return_dict=True, training=False)
         return dict(_flat(out.items()))
 
     return serve
+
+
+def _specs(model: TFAlbertPreTrainedModel, *asked: Any) -> dict[str, tf.TensorSpec]:
+    given = export_inputs(model.signature, model.config, *asked)
+    return {name: _spec(name, spec) for name, spec in given.items()}
 
 
 def _spec(name: str, spec: ExportInput) -> tf.TensorSpec:

@@ -72,13 +72,13 @@ class Fitting(keras.Model):
         return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
 
     def _labelled(self, *args: Any) -> tuple[Any, ...]:
-        """The targets among the inputs where the model's own loss is to read them."""
+        """The targets among the inputs too, where the model's own loss is to read them."""
         *state, data = args
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self.loss is not None or y is None or not self._labels:
             return args
         given = _by_name(y if _nested(y) else [y], {name: name for name in self._labels})
-        return *state, (self._named((x,), {}) | given, None, sample_weight)
+        return *state, (self._named((x,), {}) | given, y, sample_weight)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """On several devices Keras looks at the mean of the first batch; over several hosts it fails at a dict."""

@@ -106,6 +106,32 @@ def test_an_export_has_the_inputs_and_sizes_that_were_asked_for(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+SPECS = {name: keras.InputSpec(shape=(None, 7), dtype="int64") for name in ("input_ids", "attention_mask")}
+SIGNATURES = [[SPECS], [tf.TensorSpec((None, 7), tf.int64)] * 2]
+
+
+def test_export_takes_the_signatures_and_formats_of_keras(tmp_path: Path) -> None:
+    model = model_of("AlbertForQuestionAnswering", "float32", num_hidden_layers=1)
+    given = {name: array for name, array in inputs_of("AlbertForQuestionAnswering", 3, 7).items() if name in SPECS}
+    expected = dict(model(given).items())
+    for place, signature in enumerate(SIGNATURES):
+        model.export(tmp_path / f"{place}", input_signature=signature)
+        program = tf.saved_model.load(str(tmp_path / f"{place}")).signatures["serving_default"]
+        assert program.structured_input_signature[1]["input_ids"] == tf.TensorSpec((None, 7), tf.int64, "input_ids")
+        found = program(**{name: tf.constant(a, tf.int64) for name, a in given.items()})
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-5)
+    sized = {name: keras.InputSpec(shape=(3, 7), dtype="int32") for name in SPECS}
+    model.export(tmp_path / "x.tflite", format="litert", input_signature=sized, verbose=False)
+    with pytest.warns(UserWarning, match="deprecated"):
+        program = tf.lite.Interpreter(str(tmp_path / "x.tflite")).get_signature_runner()
+    found = program(**{name: a.astype(np.int32) for name, a in given.items()})
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5)
+    with pytest.raises(TypeError, match="unexpected input 'tokens'"):
+        model.export(tmp_path / "y", input_signature={"tokens": SPECS["input_ids"]})
+
+
 # -- weights once ----------------------------------------------------------------------------------------------------
 
 

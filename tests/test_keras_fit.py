@@ -142,6 +142,21 @@ def test_weights_weigh_a_users_loss() -> None:
     assert found == pytest.approx((losses * per_row).mean(), rel=1e-5)
 
 
+class Doubled(TFAlbertForSequenceClassification):
+    """A user's subclass with a loss of its own, which is not one of `compile`."""
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *rest: Any, **options: Any) -> Any:
+        return 2 * keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, y_pred.logits, from_logits=True))
+
+
+def test_a_subclass_that_computes_the_loss_gets_the_targets() -> None:
+    model = Doubled(CONFIG)
+    model.compile("sgd", run_eagerly=True)
+    expected = 2 * float(model(BATCH | {"labels": LABELS}).loss)
+    assert model.evaluate(BATCH, LABELS, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert model.train_on_batch(BATCH, LABELS) == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_models_own_loss_refuses_weights() -> None:
     model = classifier()
     model.compile("sgd", run_eagerly=True)
