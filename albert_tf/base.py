@@ -159,6 +159,12 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
             array = array - (ops.convert_to_numpy(leaf.value) - ops.convert_to_numpy(variable))
         variable.assign(array)
 
+    def _beside_the_table(self) -> list[str]:
+        owners = {id(self.leaf(p).owner) for p in self.own_parameters()}
+        others = (layer for layer in self._flatten_layers() if id(layer) not in owners)
+        inner = {id(w) for layer in self._flatten_layers() if id(layer) in owners for w in layer.weights}
+        return sorted({w.path for layer in others for w in layer.weights if id(w) not in inner})
+
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> Self:
         resized = type(self).from_config(self.get_config() | {"config": config.to_dict()})
         state = self.numpy_state() | {WORDS: words} | ({} if bias is None else {BIAS: bias})

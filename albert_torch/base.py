@@ -184,6 +184,12 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
         with torch.no_grad():
             leaf.value.copy_(from_numpy(array))
 
+    def _beside_the_table(self) -> list[str]:
+        owners = {id(self.leaf(p).owner) for p in self.parameter_table.values()}
+        modules = ((name, name.rpartition(".")[0]) for name, _ in self.named_parameters())
+        others = (name for name, module in modules if id(self.get_submodule(module)) not in owners)
+        return [name for name in others if ".parametrizations." not in name]  # what is computed from those is saved
+
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nn.Embedding:
         old, rows = self.get_input_embeddings(), len(words)
         how = {"device": self.device, "dtype": self.dtype}

@@ -151,6 +151,16 @@ def test_a_decoder_of_its_own_is_not_lost_on_save(leaf: str, tmp_path: Path) -> 
     assert not (tmp_path / "other").exists()
 
 
+def test_a_layer_of_ones_own_is_not_lost_in_saving(tmp_path: Path) -> None:
+    model = model_of()
+    nn.utils.parametrizations.weight_norm(model.predictions.dense)  # what it computes is what is saved
+    model.save_pretrained(tmp_path / "saved")
+    model.extra = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"^extra\.weight, extra\.bias: is no part of ALBERT and would not be saved"):
+        model.save_pretrained(tmp_path / "lost")
+    assert not (tmp_path / "lost").exists()
+
+
 class Simple(AlbertForMaskedLM):
     """What a subclass written for transformers looks like."""
 
