@@ -219,10 +219,10 @@ class DownloadError(AlbertError, OSError):
 
 
 class BackendMissing(AlbertError, ImportError):
-    """A framework that is not installed was asked for.
+    """A framework, or another library of an extra, that is not installed is needed.
 
     Args:
-        backend: The backend's name, "torch", "tf" or "flax".
+        backend: The extra it belongs to: a backend's name, "torch", "tf" or "flax", or another such as "convert".
         package: The package that is missing.
         hint: The pip command that installs it.
     """
@@ -234,9 +234,7 @@ class BackendMissing(AlbertError, ImportError):
         super().__init__(backend=backend, package=package, hint=hint)
 
     def _message(self) -> str:
-        return (
-            f"the {self.facts['backend']} backend needs {self.facts['package']}; install it with: {self.facts['hint']}"
-        )
+        return f"this needs {self.facts['package']}; install it with: {self.facts['hint']}"
 
 
 def exit_code_of(error: BaseException) -> int:
