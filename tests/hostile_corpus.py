@@ -372,7 +372,7 @@ def bundle(
 def entry(
     kind: int = 1, shape: tuple[int, ...] = (4,), offset: int = 0, size: int = 16, crc: int = 0, **more: int
 ) -> bytes:
-    from albert_conversion.protobuf import encode_field
+    from albert_core.protobuf import encode_field
 
     dimensions = b"".join(encode_field(2, encode_field(1, d)) for d in shape)
     found = encode_field(1, kind) + encode_field(2, dimensions) + encode_field(3, more.get("shard", 0))
@@ -382,7 +382,8 @@ def entry(
 
 def tf1s() -> Iterator[tuple[str, Files, tuple[str, ...]]]:
     from albert_conversion.leveldb_table import masked_crc32c
-    from albert_conversion.protobuf import encode_field
+
+    from albert_core.protobuf import encode_field
 
     values = np.arange(4, dtype=np.float32).tobytes()
     good = bundle({b"w": entry(crc=masked_crc32c(values))}, data=values)
@@ -441,7 +442,8 @@ def _table(values: dict[bytes, bytes]) -> bytes:
 def _one_block(content: bytes, kind: int) -> bytes:
     """A table whose index block is `content`."""
     from albert_conversion.leveldb_table import MAGIC, masked_crc32c
-    from albert_conversion.protobuf import encode_varint
+
+    from albert_core.protobuf import encode_varint
 
     block = content + bytes([kind]) + struct.pack("<I", masked_crc32c(content + bytes([kind])))
     handle = encode_varint(0) + encode_varint(len(content))

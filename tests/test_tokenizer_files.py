@@ -130,6 +130,13 @@ def test_a_corrupt_model_is_an_error_that_names_it(
         cls(path)
 
 
+def test_a_field_that_only_sentencepiece_can_skip_is_an_error_that_names_the_file(folder: Path, tmp_path: Path) -> None:
+    group = b"\xa3\x06\xa4\x06"  # field 100 begins and ends
+    (tmp_path / "spiece.model").write_bytes(group + (folder / "spiece.model").read_bytes())
+    with pytest.raises(TokenizerError, match=r"spiece\.model: expected a sentencepiece model, got a field of kind 3"):
+        AlbertTokenizerFast(tmp_path / "spiece.model")
+
+
 def test_a_model_with_any_byte_wrong_is_read_or_refused(cls: Any, folder: Path, tmp_path: Path) -> None:
     content = bytearray((folder / "spiece.model").read_bytes())
     path, refused = tmp_path / "spiece.model", 0

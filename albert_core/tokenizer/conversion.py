@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from albert_core.errors import TokenizerError
+from albert_core.protobuf import Malformed, fields
 from albert_core.tokenizer.files import VocabularyFile
 from albert_core.tokenizer.preprocessing import WORD_START, Preprocessing, ends_in_digit_comma
 from albert_core.tokenizer.sentencepiece_segmenter import load_sentencepiece
@@ -57,12 +58,12 @@ def build_tokenizer(
     model, tokens = load_sentencepiece(file)
     pieces = read_pieces(file, model, tokens)
     demoted = [(piece, score - _DEMOTION * ends_in_digit_comma(piece)) for piece, score in pieces]
-    spec = _field(file.content, _NORMALIZER_SPEC)
-    scheme = "always" if _first(spec, _DUMMY_PREFIX, 1) else "never"
+    spec = _message(file, _NORMALIZER_SPEC)
+    scheme = "always" if _first(file, spec, _DUMMY_PREFIX, 1) else "never"
     metaspace: dict[str, Any] = {"replacement": WORD_START, "prepend_scheme": scheme, "split": not spans_words(pieces)}
     with library_errors(file.path):
         tokenizer = Tokenizer(build_model(file, demoted, model.unk_id()))
-        tokenizer.normalizer = _normalizer(preprocess, spec)
+        tokenizer.normalizer = _normalizer(preprocess, file, spec)
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
         tokenizer.decoder = decoders.Metaspace(**metaspace)
         for token in dict.fromkeys(added):
@@ -83,7 +84,7 @@ def read_pieces(file: VocabularyFile, model: Any, tokens: list[str]) -> list[tup
     Raises:
         TokenizerError: It is no unigram model.
     """
-    kind = _first(_field(file.content, _TRAINER_SPEC), _MODEL_TYPE, _UNIGRAM)
+    kind = _first(file, _message(file, _TRAINER_SPEC), _MODEL_TYPE, _UNIGRAM)
     if kind != _UNIGRAM:
         raise TokenizerError(file.path, f"expected a unigram model (type 1), got type {kind}")
     return [(token, model.get_score(number)) for number, token in enumerate(tokens)]
@@ -106,7 +107,7 @@ def spans_words(pieces: Iterable[tuple[str, float]]) -> bool:
     return any(WORD_START in piece[1:] for piece, _ in pieces)
 
 
-def _normalizer(preprocess: Preprocessing, spec: bytes) -> Normalizer:
+def _normalizer(preprocess: Preprocessing, file: VocabularyFile, spec: bytes) -> Normalizer:
     """`Preprocessing`, then sentencepiece's own normalisation."""
     from tokenizers import Regex, normalizers
 
@@ -117,9 +118,10 @@ def _normalizer(preprocess: Preprocessing, spec: bytes) -> Normalizer:
     steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if not preprocess.keep_accents:
         steps += [normalizers.NFKD(), normalizers.Replace(Regex(_combining()), ""), *lower]
-    if charsmap := _field(spec, _CHARSMAP):
+    charsmap = _first(file, spec, _CHARSMAP, b"")
+    if charsmap and isinstance(charsmap, bytes):
         steps += [normalizers.NFC(), normalizers.Precompiled(charsmap)]
-    if _first(spec, _REMOVE_SPACES, 1):
+    if _first(file, spec, _REMOVE_SPACES, 1):
         steps += [normalizers.Replace(Regex(" +"), " "), normalizers.Replace(Regex(r"\A | \z"), "")]
     return normalizers.Sequence(steps)
 
@@ -143,34 +145,15 @@ def _combining() -> str:
 _WHITE_SPACE = _character_class(ord(c) for c in re.findall(r"\s", "".join(map(chr, range(0x3001)))))  # as str.split
 
 
-def _fields(proto: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a protocol buffer message, its wire format read only as far as needed."""
-    place = 0
-    while place < len(proto):
-        tag, place = _varint(proto, place)
-        kind = tag & 7
-        if kind == 0:
-            value, place = _varint(proto, place)
-        else:
-            size, place = _varint(proto, place) if kind == 2 else ({1: 8, 5: 4}[kind], place)
-            value, place = proto[place : place + size], place + size
-        yield tag >> 3, value
+def _first(file: VocabularyFile, message: bytes, number: int, default: int | bytes) -> int | bytes:
+    """The first value of a field of a message."""
+    try:
+        return next((value for field, value in fields(message) if field == number), default)
+    except Malformed as error:
+        raise TokenizerError(file.path, f"expected a sentencepiece model, got {error}") from None
 
 
-def _varint(proto: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = proto[place]
-        value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return value, place
-
-
-def _first(proto: bytes, number: int, default: int | bytes) -> int | bytes:
-    return next((value for field, value in _fields(proto) if field == number), default)
-
-
-def _field(proto: bytes, number: int) -> bytes:
-    value = _first(proto, number, b"")
+def _message(file: VocabularyFile, number: int) -> bytes:
+    """A message that is a field of the model's own."""
+    value = _first(file, file.content, number, b"")
     return value if isinstance(value, bytes) else b""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from albert_conversion.extra import require
-from albert_conversion.protobuf import Malformed, encode_varint, varint
 from albert_core.errors import FormatError, IntegrityError
+from albert_core.protobuf import Malformed, encode_varint, varint
 
 __all__ = ["MAGIC", "encode_table", "masked_crc32c", "read_table"]
 

@@ -18,10 +18,10 @@ import ml_dtypes
 import numpy as np
 
 from albert_conversion.leveldb_table import encode_table, masked_crc32c, read_table
-from albert_conversion.protobuf import Malformed, encode_field, fields, varint
 from albert_conversion.source import Bytes, Source, Stored, open_file
 from albert_core.atomic import write_file
 from albert_core.errors import FormatError, IntegrityError, MissingKeys, ResourceLimit
+from albert_core.protobuf import Malformed, encode_field, fields, varint
 from albert_core.strict_json import clip
 
 __all__ = ["INDEX_SUFFIX", "OBJECT_GRAPH", "open_bundle", "open_object_bundle", "write_bundle"]

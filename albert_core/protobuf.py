@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as a checkpoint's index needs it.
+"""The wire format of protocol buffers, as far as a checkpoint's index and a spiece.model need it.
 
 Source: https://protobuf.dev/programming-guides/encoding/.
 """
