@@ -77,6 +77,10 @@ class CoreModel(Head):
         """The gradient of the loss for each parameter, as stored; None where the loss does not depend on it."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    def _added(self) -> list[str]:
+        """Paths of the arrays that no module of the table holds: those of modules that a user added."""
+        raise TypeError(f"{type(self).__name__} is abstract")
+
     def _changed(self) -> None:
         """Called when the model's program has changed; where a framework keeps compiled ones, they no longer hold."""
 
@@ -151,6 +155,13 @@ class CoreModel(Head):
         """The parameters this model holds, tied ones included, by canonical name."""
         return parameter_table(self.config, self.all_parts(self._has_pooler()))
 
+    def _beyond_table(self, paths: Iterable[str]) -> list[str]:
+        """Those paths that lead to no module of the table, nor to what an adapter keeps inside one."""
+        table = parameter_table(self.config, self.all_parts(self._has_pooler()))
+        prefix = PREFIX if self.base_model is self else ""
+        known = tuple(f"{p.module.removeprefix(prefix)}." for p in table.values())
+        return [path for path in paths if not f"{path}.".startswith(known)]
+
     def own_parameters(self, parts: Iterable[str] | None = None) -> list[Parameter]:
         """The parameters without the tied ones, of some parts of the table or of all."""
         return [p for p in self.parameter_table.values() if p.tied_to is None and (parts is None or p.part in parts)]
@@ -163,8 +174,10 @@ class CoreModel(Head):
         """Every array by canonical name in canonical layout; tied names share one array.
 
         Raises:
-            ValueError: An array has not the shape that the config gives it.
+            ValueError: An array has not the shape that the config gives it, or stands in no table.
         """
+        if strange := [name for name in self._added() if name not in self.parameter_table]:
+            raise ValueError(f"{', '.join(strange)}: expected arrays of {self.head_name} alone, got a user's module")
         state = {}
         for p in self.own_parameters():
             leaf = self.leaf(p)

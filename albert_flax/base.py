@@ -239,6 +239,9 @@ class FlaxAlbertPreTrainedModel(PreTrained, nnx.Module):
         shadow = nnx.merge(structure, found, rest)
         return [np.asarray(shadow.leaf(p).value[...]) for p in parameters]
 
+    def _added(self) -> list[str]:
+        return self._beyond_table(".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(self, nnx.Param)))
+
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         return self(**inputs, return_dict=True).map(np.asarray)
 

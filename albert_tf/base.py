@@ -229,6 +229,10 @@ class TFAlbertPreTrainedModel(PreTrained, keras.Model):
         found = loss_gradients(self, inputs)
         return [found.get(id(self.leaf(p).value)) for p in parameters]
 
+    def _added(self) -> list[str]:
+        known = {id(variable) for p in self.own_parameters() for variable in self.leaf(p).owner.variables}
+        return [variable.path for variable in self.weights if id(variable) not in known]
+
     def _changed(self) -> None:
         self.train_function = self.test_function = self.predict_function = None  # Keras makes them anew
 

@@ -16,7 +16,7 @@ from albert_core.config import AlbertConfig
 from albert_core.core_model import given
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
-from albert_core.parameters import Kind, Parameter
+from albert_core.parameters import ADDED_PART, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
@@ -51,10 +51,21 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
             k: torch.as_tensor(v, device=self.device) if isinstance(v, np.ndarray) else v for k, v in given.items()
         }
 
+    @property
+    def parameter_table(self) -> dict[str, Parameter]:
+        """As everywhere, and what a user added: saved under its own name, for the same class to read."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors()}
+        added = {name: Parameter(name, shapes[name], name, "", Kind.VECTOR, ADDED_PART) for name in self._added()}
+        return super().parameter_table | added
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_parameters()
+        yield from ((name, buffer) for name, buffer in self.named_buffers() if buffer.is_floating_point())
+
     def init_weights(self, parts: Iterable[str] | None = None) -> None:
         std = self.config.initializer_range
         with torch.no_grad():
-            for p in self.own_parameters(parts):
+            for p in (p for p in self.own_parameters(parts) if p.part != ADDED_PART):
                 value = self.leaf(p).value
                 if p.decay:
                     nn.init.trunc_normal_(value, std=std, a=-2 * std, b=2 * std)
@@ -209,6 +220,9 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
         leaves = [self.leaf(p).value for p in parameters]
         found = torch.autograd.grad(self(**inputs, return_dict=True).loss, leaves, allow_unused=True)
         return [None if gradient is None else to_numpy(gradient) for gradient in found]
+
+    def _added(self) -> list[str]:
+        return self._beyond_table(name for name, _ in self._tensors())
 
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         with torch.inference_mode():
