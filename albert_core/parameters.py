@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from albert_core.config import AlbertConfig
 
 __all__ = [
+    "ADDED_PART",
     "BIAS",
     "EMBEDDINGS_PART",
     "ENCODER_PART",
@@ -111,6 +112,7 @@ class Parameter:
 
 
 EMBEDDINGS_PART, ENCODER_PART, POOLER_PART = "embeddings", "encoder", "pooler"
+ADDED_PART = "added"  # in no row: modules of a user's own
 _LAYER = "albert.encoder.albert_layer_groups.{g}.albert_layers.{i}."
 _TF1_LAYER = "bert/encoder/transformer/group_{g}/inner_group_{i}/"
 _IN = "albert.encoder.embedding_hidden_mapping_in"

@@ -16,7 +16,7 @@ from albert_core.config import AlbertConfig
 from albert_core.core_model import given
 from albert_core.dtypes import dtype_by_name
 from albert_core.outputs import OUTPUTS, ModelOutput
-from albert_core.parameters import TIED, Parameter
+from albert_core.parameters import ADDED_PART, PREFIX, TIED, Kind, Parameter
 from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
@@ -51,10 +51,21 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
             k: torch.as_tensor(v, device=self.device) if isinstance(v, np.ndarray) else v for k, v in given.items()
         }
 
+    @property
+    def parameter_table(self) -> dict[str, Parameter]:
+        """As everywhere, and what a user added: saved under its own name, for the same class to read."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors()}
+        added = {name: Parameter(name, shapes[name], name, "", Kind.VECTOR, ADDED_PART) for name in self._added()}
+        return super().parameter_table | added
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_parameters()
+        yield from ((name, buffer) for name, buffer in self.named_buffers() if buffer.is_floating_point())
+
     def init_weights(self, parts: Iterable[str] | None = None) -> None:
         std = self.config.initializer_range
         with torch.no_grad():
-            for p in self.own_parameters(parts):
+            for p in (p for p in self.own_parameters(parts) if p.part != ADDED_PART):
                 value = self.leaf(p).value
                 if p.start is None:
                     nn.init.trunc_normal_(value, std=std, a=-2 * std, b=2 * std)
@@ -185,10 +196,12 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
             leaf.value.copy_(from_numpy(array))
 
     def _beside_the_table(self) -> list[str]:
-        owners = {id(self.leaf(p).owner) for p in self.parameter_table.values()}
-        modules = ((name, name.rpartition(".")[0]) for name, _ in self.named_parameters())
+        """What an adapter keeps inside a layer; a parametrisation's own are read through it."""
+        table = self.parameter_table
+        owners = {id(self.leaf(p).owner) for p in table.values()}
+        modules = ((name, name.rpartition(".")[0]) for name, _ in self.named_parameters() if name not in table)
         others = (name for name, module in modules if id(self.get_submodule(module)) not in owners)
-        return [name for name in others if ".parametrizations." not in name]  # what is computed from those is saved
+        return [name for name in others if ".parametrizations." not in name]
 
     def _set_vocabulary(self, config: AlbertConfig, words: np.ndarray, bias: np.ndarray | None) -> nn.Embedding:
         old, rows = self.get_input_embeddings(), len(words)
@@ -218,6 +231,12 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
         leaves = [self.leaf(p).value for p in parameters]
         found = torch.autograd.grad(self(**inputs, return_dict=True).loss, leaves, allow_unused=True)
         return [None if gradient is None else to_numpy(gradient) for gradient in found]
+
+    def _added(self) -> list[str]:
+        """Names of the arrays that lead to no module of the table, nor to what an adapter keeps inside one."""
+        prefix = PREFIX if self.base_model is self else ""
+        known = tuple(f"{p.module.removeprefix(prefix)}." for p in super().parameter_table.values())
+        return [name for name, _ in self._tensors() if not f"{name}.".startswith(known)]
 
     def run_numpy(self, **inputs: Any) -> ModelOutput:
         with torch.inference_mode():

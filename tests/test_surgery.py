@@ -12,7 +12,7 @@ from conftest import Adapter, assert_close, assert_gradients_close
 
 from albert_core import reference
 from albert_core.config import AlbertConfig
-from albert_core.errors import ConfigError
+from albert_core.errors import ConfigError, UnexpectedKeys
 from albert_core.parity import GATE, rho
 from albert_core.parity_suite import TINY, batch, drawn_state
 
@@ -140,6 +140,48 @@ def test_a_model_that_is_not_what_its_config_says_is_not_saved(backend: Adapter,
         with pytest.raises(ValueError, match=r"predictions.bias: expected \[50\].*got \[37\]; was the encoder"):
             other.save_pretrained(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_module_of_ones_own_is_no_part_of_the_file_unless_it_is_read(backend: Adapter, tmp_path: Path) -> None:
+    """PyTorch keeps it under its name; where a model cannot read it again, saving says so."""
+    head = backend.cls("AlbertForSequenceClassification")
+    model = type("Mine", (head,), {"__init__": with_more})(AlbertConfig(**TINY))
+    if backend.name != "torch":
+        with pytest.raises(ValueError, match=r"more.(kernel|bias).*: is no part of ALBERT and would not be saved"):
+            model.save_pretrained(tmp_path / "model")
+        assert not list(tmp_path.iterdir())
+        return
+    plain = backend.model("AlbertForSequenceClassification", AlbertConfig(**TINY), "float32")
+    assert model.num_parameters() == plain.num_parameters() + 6
+    model.save_pretrained(tmp_path / "model")
+    again, report = type(model).from_pretrained(tmp_path / "model", output_loading_info=True)
+    assert not report["missing_keys"]
+    assert all(np.array_equal(a, again.numpy_state()[n]) for n, a in model.numpy_state().items())
+    assert "more.weight" in again.numpy_state()
+    with pytest.raises(UnexpectedKeys, match=r"more\.weight"):
+        head.from_pretrained(tmp_path / "model")
+    before = again.more.weight.clone()
+    plain.save_pretrained(tmp_path / "plain")
+    assert type(model).from_pretrained(tmp_path / "plain").more.weight.any()  # as its constructor drew it
+    again.init_weights()
+    assert (again.more.weight == before).all()
+
+
+def with_more(self: Any, config: AlbertConfig, **options: Any) -> None:
+    super(type(self), self).__init__(config, **options)
+    if self.framework == "torch":
+        import torch
+
+        self.more = torch.nn.Linear(2, 2)
+    elif self.framework == "tf":
+        import keras
+
+        self.more = keras.layers.Dense(2, name="more")
+        self.more.build((None, 2))
+    else:
+        from flax import nnx
+
+        self.more = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
 
 
 def test_other_embeddings_can_be_put_in(backend: Adapter) -> None:

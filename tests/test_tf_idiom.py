@@ -456,21 +456,6 @@ def test_quantised_words_score_and_are_not_read(mode, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-class WithScore(TFAlbertForMaskedLM):
-    """A layer of its own beside ALBERT's."""
-
-    def __init__(self, config, **how):
-        super().__init__(config, **how)
-        self.extra = keras.layers.Dense(1, name="extra")
-        self.extra.build((None, 2))
-
-
-def test_a_layer_of_ones_own_is_not_lost_in_saving(tmp_path):
-    with pytest.raises(ValueError, match="^extra/bias, extra/kernel: is no part of ALBERT and would not be saved"):
-        WithScore(make_config(**ONE_LAYER)).save_pretrained(tmp_path / "lost")
-    assert not (tmp_path / "lost").exists()
-
-
 def test_summary_is_keras_own(capsys):
     TFAlbertModel(make_config()).summary()
     assert "embeddings (AlbertEmbeddings)" in capsys.readouterr().out

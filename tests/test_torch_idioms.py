@@ -151,12 +151,22 @@ def test_a_decoder_of_its_own_is_not_lost_on_save(leaf: str, tmp_path: Path) -> 
     assert not (tmp_path / "other").exists()
 
 
-def test_a_layer_of_ones_own_is_not_lost_in_saving(tmp_path: Path) -> None:
+class Added(nn.Linear):
+    """An adapter in the place of a layer: the layer's weight, and one beside it."""
+
+    def __init__(self, old: nn.Linear) -> None:
+        super().__init__(old.in_features, old.out_features, device="meta")
+        self.weight, self.bias, self.beside = old.weight, old.bias, nn.Linear(2, 2)
+
+
+def test_an_adapter_is_not_lost_in_saving(tmp_path: Path) -> None:
     model = model_of()
     nn.utils.parametrizations.weight_norm(model.predictions.dense)  # what it computes is what is saved
     model.save_pretrained(tmp_path / "saved")
-    model.extra = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"^extra\.weight, extra\.bias: is no part of ALBERT and would not be saved"):
+    model.predictions.dense = Added(model_of().predictions.dense)
+    with pytest.raises(
+        ValueError, match=r"^predictions\.dense\.beside\.weight, .*bias: is no part of ALBERT and would not"
+    ):
         model.save_pretrained(tmp_path / "lost")
     assert not (tmp_path / "lost").exists()
 
