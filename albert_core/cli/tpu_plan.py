@@ -72,7 +72,8 @@ def _rows(found: TpuPlan) -> list[tuple[str, str]]:
     used, has = found.memory_bytes * found.devices_per_chip, found.memory_limit * found.devices_per_chip
     rows = [
         ("topology", f"{found.topology}, {chips}, {found.devices_per_chip} devices each"),
-        ("step", f"{found.batch} x {found.sequence} tokens, {found.compute}, remat {found.remat or 'of all but products with weights'}"),
+        ("step", f"{found.batch} x {found.sequence} tokens, {found.compute}"),
+        ("remat", found.remat or "all but products with weights"),
         ("compiled in", f"{found.compile_seconds} s"),
         ("memory per chip", f"{used / 2**30:.2f} of {has / 2**30:.0f} GiB"),
         ("matrix products", f"{found.flops / 1e12:,.2f} TFLOP per device"),
