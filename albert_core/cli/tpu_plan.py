@@ -70,10 +70,10 @@ def _status() -> Iterator[Callable[[str], object]]:
 def _rows(found: TpuPlan) -> list[tuple[str, str]]:
     chips = f"{found.chips} chips" + (f" in {found.slices} slices" if found.slices > 1 else "")
     used, has = found.memory_bytes * found.devices_per_chip, found.memory_limit * found.devices_per_chip
-    remat = found.remat or "of all but products with weights"
     rows = [
         ("topology", f"{found.topology}, {chips}, {found.devices_per_chip} devices each"),
-        ("step", f"{found.batch} x {found.sequence} tokens, {found.compute}, remat {remat}"),
+        ("step", f"{found.batch} x {found.sequence} tokens, {found.compute}"),
+        ("remat", found.remat or "all but products with weights"),
         ("compiled in", f"{found.compile_seconds} s"),
         ("memory per chip", f"{used / 2**30:.2f} of {has / 2**30:.0f} GiB"),
         ("matrix products", f"{found.flops / 1e12:,.2f} TFLOP per device"),
