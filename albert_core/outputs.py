@@ -54,7 +54,7 @@ class ModelOutput:
         names = [f.name for f in dataclasses.fields(self)]
         first = getattr(self, names[0]) if names else None
         first = dict(first) if isinstance(first, Iterator) else first
-        if isinstance(first, dict) and first.keys() <= {*names}:
+        if isinstance(first, dict) and first and first.keys() <= {*names}:
             type(self).__init__(self, **first)
 
     @property

@@ -14,13 +14,18 @@ __all__ = ["beside", "find_device", "put", "sharding_of"]
 
 
 def find_device(device: Any) -> Any:
-    """A JAX device or sharding as it is; 0 by number, "cpu" and "cuda:1" by name and number."""
-    if isinstance(device, int):
-        return jax.devices()[device]
-    if not isinstance(device, str):
+    """A JAX device or sharding as it is; 0 by number, "cpu" and "cuda:1" by name and number.
+
+    Raises:
+        ValueError: There is no such device here.
+    """
+    if not isinstance(device, str | int):
         return device
-    platform, _, number = device.partition(":")
-    return jax.devices(platform)[int(number or 0)]
+    platform, _, number = ("", "", device) if isinstance(device, int) else device.partition(":")
+    try:
+        return jax.devices(platform or None)[int(number or 0)]
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(f"device: expected one that JAX has here, got {device!r}") from error
 
 
 def sharding_of(device: Any) -> Sharding | None:

@@ -22,6 +22,7 @@ from albert_core.surgery import BIAS, check_embeddings
 from albert_core.walker import Leaf
 from albert_tf.fitting import Fitting
 from albert_tf.gradients import loss_gradients
+from albert_tf.placement import find_device
 
 for _output in OUTPUTS:
     optree.register_pytree_node(
@@ -175,7 +176,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
     def _finish(self, device: Any) -> Self:
         if device in (None, "auto"):
             return self
-        with keras.device(_device_name(device)):  # a Keras variable stays where it was made
+        with keras.device(find_device(device)):  # a Keras variable stays where it was made
             moved = type(self).from_config(self.get_config())
             moved.load_numpy_state(self.numpy_state())
         return moved
@@ -210,9 +211,3 @@ def _typed(name: str, value: Any) -> Any:
     symbolic = keras.backend.is_keras_tensor(value) or (in_symbolic_scope() and hasattr(value, "dtype"))
     wrong = symbolic and name in WHOLE and keras.backend.is_float_dtype(value.dtype)
     return ops.cast(value, "int32") if wrong else value
-
-
-def _device_name(device: Any) -> str:
-    """A device as Keras names it: 0 and "cuda" are "gpu:0"."""
-    kind, _, number = (f"gpu:{device}" if isinstance(device, int) else str(device)).lower().partition(":")
-    return f"{'gpu' if kind == 'cuda' else kind}:{number or 0}"

@@ -19,10 +19,10 @@ from albert_core.parameters import Parameter
 from albert_core.recipes import PretrainingRecipe, clip_by_global_norm
 from albert_core.trainer import Part, StepMetrics
 from albert_core.training import evaluate, pretrain
-from albert_tf.base import _device_name
 from albert_tf.losses import cross_entropy
 from albert_tf.models import TFAlbertForPreTraining
 from albert_tf.optim import make_optimizer
+from albert_tf.placement import find_device
 
 __all__ = ["Trainer", "evaluate", "pretrain"]
 
@@ -40,7 +40,7 @@ class Trainer(trainer.Trainer):
         autocast: str | None = None,
     ) -> None:
         self.recipe, self.loss_scale = recipe, self._first_scale(autocast)
-        with keras.device(_device_name(device)) if device is not None else nullcontext():
+        with keras.device(find_device(device)) if device is not None else nullcontext():
             self.model = self.model_class(config, dtype=f"mixed_{autocast}" if autocast else dtype)
             self.optimizer = make_optimizer(recipe)
             self.optimizer.build(self.model.trainable_variables)

@@ -21,6 +21,7 @@ from albert_core.pretrained import PreTrained, check_attn_implementation
 from albert_core.surgery import check_embeddings
 from albert_core.walker import Leaf
 from albert_torch.layers import known
+from albert_torch.placement import default_device, find_device
 from albert_torch.transformers_face import TransformersFace
 
 for _output in OUTPUTS:
@@ -218,8 +219,8 @@ class AlbertPreTrainedModel(TransformersFace, PreTrained, nn.Module):
 
     def _finish(self, device: Any) -> Self:
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else None
-        return (self if device is None else self.to(device)).eval()
+            device = default_device()
+        return (self if device is None else self.to(find_device(device))).eval()
 
     def _known(self, array: Tensor) -> np.ndarray | None:
         return known(array)

@@ -24,6 +24,7 @@ from albert_core.parameters import Parameter
 from albert_core.recipes import PretrainingRecipe
 from albert_core.trainer import Part, StepMetrics, dealt
 from albert_torch.base import to_numpy
+from albert_torch.placement import default_device, find_device
 from albert_torch.training import Trainer
 
 __all__ = ["ParallelTrainer"]
@@ -137,7 +138,7 @@ def _end_group() -> None:
 
 
 def _own_device(device: Any) -> torch.device:
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = find_device(device or default_device())
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":

@@ -22,6 +22,7 @@ from albert_torch.base import from_numpy, to_numpy
 from albert_torch.losses import cross_entropy
 from albert_torch.models import AlbertForPreTraining
 from albert_torch.optim import make_optimizer
+from albert_torch.placement import default_device, find_device
 
 __all__ = ["Trainer", "evaluate", "pretrain"]
 
@@ -39,7 +40,7 @@ class Trainer(trainer.Trainer):
         autocast: str | None = None,
     ) -> None:
         self.recipe, self.autocast, self.loss_scale = recipe, autocast, self._first_scale(autocast)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = find_device(device or default_device())
         self.model = self.model_class._construct(config, dtype).to(self.device).train()
         self.optimizer = make_optimizer(recipe, self.model.named_parameters())
 
