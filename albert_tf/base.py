@@ -148,7 +148,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
         return cls(config, dtype=dtype, **given(options))
 
     def _get_array(self, leaf: Leaf) -> np.ndarray:
-        array = ops.convert_to_numpy(leaf.value)
+        array = _as_numpy(leaf.value)
         if not keras.backend.is_float_dtype(variable_of(leaf).dtype):
             mode = leaf.owner.quantization_mode
             raise ValueError(f"{leaf.owner.path}.{leaf.attribute}: expected floats, got those of `quantize`, {mode}")
@@ -157,7 +157,7 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
     def _set_array(self, leaf: Leaf, array: np.ndarray) -> None:
         variable = variable_of(leaf)
         if variable is not leaf.value:  # LoRA adds to it
-            array = array - (ops.convert_to_numpy(leaf.value) - ops.convert_to_numpy(variable))
+            array = array - (_as_numpy(leaf.value) - _as_numpy(variable))
         variable.assign(array)
 
     def _beside_the_table(self) -> list[str]:
@@ -204,6 +204,11 @@ class TFAlbertPreTrainedModel(PreTrained, Fitting):
 def variable_of(leaf: Leaf) -> Any:
     """The layer's own variable, where `leaf.value` may be what LoRA makes of it; None in a layer of another kind."""
     return getattr(leaf.owner, f"_{leaf.attribute}", getattr(leaf.owner, leaf.attribute, None))
+
+
+def _as_numpy(value: Any) -> np.ndarray:
+    """Of a variable or a tensor; Keras' own way through a variable warns under NumPy 2."""
+    return np.asarray(getattr(value, "value", value))
 
 
 def _typed(name: str, value: Any) -> Any:
