@@ -153,7 +153,9 @@ def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None
     return nn.functional.cross_entropy(outputs["logits"], labels)
 
 
-@pytest.mark.parametrize("options", [{"label_smoothing_factor": 0.1}, {"compute_loss_func": mean_loss}], ids=["smoothed", "custom"])
+@pytest.mark.parametrize(
+    "options", [{"label_smoothing_factor": 0.1}, {"compute_loss_func": mean_loss}], ids=["smoothed", "custom"]
+)
 def test_predictions_are_there_where_the_loss_is_computed_outside(options: dict[str, Any], tmp_path: Path) -> None:
     config = CONFIG.replace(output_hidden_states=True)
     model, rows = model_of("AlbertForSequenceClassification", config), rows_of(4, labels=parity_of)
