@@ -211,11 +211,11 @@ def test_a_hub_model_with_older_weights_alone_is_loaded_too(kind: str, hub: Fake
         folder = tmp_path / "shards"
     hub.repos["org/name"] = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".npz"}
     source = locate("org/name", cache_dir=tmp_path / "cache")
-    with source.checkpoint(AlbertConfig.from_pretrained(folder)) as checkpoint:
+    with source.checkpoint(config=AlbertConfig.from_pretrained(folder)) as checkpoint:
         assert checkpoint.integrity == "unverified"
         got = {name: checkpoint[name].tobytes() for name in checkpoint}
     expected = {name: data for name, (_, data) in tensors_of(FOREIGN / kind.split()[0]).items()}
     assert {name: data for name, data in got.items() if "decoder" not in name} == expected
     offline = locate("org/name", cache_dir=tmp_path / "cache", local_files_only=True)
-    with offline.checkpoint(AlbertConfig.from_pretrained(folder)) as checkpoint:
+    with offline.checkpoint(config=AlbertConfig.from_pretrained(folder)) as checkpoint:
         assert set(checkpoint) == set(got)

@@ -212,7 +212,7 @@ def test_params_are_saved_in_the_place_of_the_models_own(tmp_path: Path) -> None
     doubled = jax.tree.map(lambda x: 2 * x, model.params)
     before = model(IDS).logits
     model.save_pretrained(tmp_path / "doubled", doubled)  # the second place, as in transformers
-    model.save_pretrained(tmp_path / "named", "1GB", params=doubled)
+    model.save_pretrained(tmp_path / "named", max_shard_size="1GB", params=doubled)
     files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("doubled", "named")]
     assert files[0] == files[1]
     found = FlaxAlbertForSequenceClassification.from_pretrained(tmp_path / "doubled")

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Adapter
 
@@ -121,8 +122,9 @@ def test_only_the_main_process_writes(backend: Adapter, tmp_path: Path) -> None:
 
 
 def test_a_variant_is_loaded_rather_than_what_lies_beside_it(backend: Adapter, folder: Path) -> None:
-    half = backend.cls(HEAD).from_pretrained(folder, dtype="float16")
-    half.save_pretrained(folder / "half")
+    model = backend.cls(HEAD).from_pretrained(folder)
+    half = {name: array.astype(np.float16) for name, array in model.numpy_state().items()}
+    model.save_pretrained(folder / "half", state=half)
     (folder / "half" / "model.safetensors").rename(folder / "model.fp16.safetensors")
     for variant, dtype in ((None, "float32"), ("fp16", "float16")):
         _, report = backend.cls(HEAD).from_pretrained(folder, variant=variant, output_loading_info=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -177,5 +179,5 @@ def test_order_is_that_of_the_table_and_everything_is_documented(head: str) -> N
     names, order = HEADS[head].signature.names, [i.name for i in INPUTS]
     assert list(names) == sorted(names, key=order.index)
     documentation = forward_doc(HEADS[head])
-    for name in (*names, *HEADS[head].output_class.__dataclass_fields__):
+    for name in (*names, *(f.name for f in dataclasses.fields(HEADS[head].output_class))):
         assert f"\n    {name}: " in documentation

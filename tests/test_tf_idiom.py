@@ -437,7 +437,7 @@ def test_lora_is_merged_into_what_is_read(tmp_path):
     model.save_pretrained(tmp_path / "merged")
     close(TFAlbertForMaskedLM.from_pretrained(tmp_path / "merged")(make_batch()).logits, expected)
     model.load_numpy_state(state)
-    close(model(make_batch()).logits, expected)
+    close(model(make_batch()).logits, expected, 1e-5)  # the adapters' part is taken off in 32 bits
     model.export(tmp_path / "program")
     program = tf.saved_model.load(str(tmp_path / "program")).signatures["serving_default"]
     close(program(**{n: tf.constant(a, tf.int32) for n, a in make_batch().items()})["logits"], expected, 1e-5)
