@@ -166,7 +166,7 @@ def test_an_array_job_of_the_command(files: list[Path], vocabulary: Path, tmp_pa
 
 
 def many_shards(vocabulary: Path, folder: Path) -> tuple[object, ...]:
-    (folder / "many.txt").write_bytes(as_text(paragraphs(150, 300)))  # enough to be stopped four times
+    (folder / "many.txt").write_bytes(as_text(paragraphs(150, 2000)))  # a second of work, to be stopped five times
     return ("prepare-data", folder / "many.txt", "--tokenizer", vocabulary, "--shard-size", 2e-3, "-o", folder / "out")
 
 
