@@ -128,7 +128,7 @@ class AlbertConfig(ConfigFiles):
 
     def __init__(self, **values: Any) -> None:
         aside = self.__dict__
-        aside["_ready"], aside["extra"] = False, dict(values.pop("extra", {}))
+        aside["extra"] = dict(values.pop("extra", {}))
         path = values.pop("_path", None)
         for name in [name for name in values if name not in _FIELDS]:
             self._keep_extra(name, values.pop(name))
@@ -140,7 +140,6 @@ class AlbertConfig(ConfigFiles):
         self._set_labels(path=path, **labels)
         self._set_pruned(pruned, path)
         self._check_whole(path)
-        aside["_ready"] = True
 
     def _keep_extra(self, name: str, value: Any) -> None:
         self.extra[name] = value

@@ -19,6 +19,7 @@ from albert_core.heads import HEADS
 from albert_core.parity import GATE, LANES, ZERO_IN_THEORY, Case, rho
 from albert_core.parity_suite import GROUPS, TINY, batch, drawn_state, labels_for, with_choices
 
+TOGETHER = {head: pytest.mark.xdist_group(f"lanes of {head}") for head in HEADS}  # which share oracle and peer
 NARROW = [lane for lane in LANES if "times_peer" in GATE[lane]]
 
 
@@ -66,7 +67,13 @@ def errors(cases: list[Case], outputs: list[dict[str, Any]]) -> dict[str, float]
     return {n: rho(together(o[n] for o in outputs), together(c.oracle[n] for c in cases)) for n in names}
 
 
-@pytest.mark.parametrize(("head", "attention"), [*((head, "sdpa") for head in HEADS), ("AlbertForMaskedLM", "eager")])
+@pytest.mark.parametrize(
+    ("head", "attention"),
+    [
+        pytest.param(head, attention, marks=TOGETHER[head])
+        for head, attention in (*((head, "sdpa") for head in HEADS), ("AlbertForMaskedLM", "eager"))
+    ],
+)
 @pytest.mark.parametrize("lane", NARROW)
 def test_as_exact_as_transformers(backend: Adapter, lane: str, head: str, attention: str) -> None:
     mine = []
@@ -107,7 +114,7 @@ def peer_gradient_error(head: str, lane: str) -> float:
 
 
 @pytest.mark.parametrize("lane", NARROW)
-@pytest.mark.parametrize("head", [head for head in HEADS if head != "AlbertModel"])
+@pytest.mark.parametrize("head", [pytest.param(head, marks=TOGETHER[head]) for head in HEADS if head != "AlbertModel"])
 def test_gradients_as_exact_as_transformers(backend: Adapter, lane: str, head: str) -> None:
     given = gradient_cases(head, lane)
     with backend.precision(lane):
