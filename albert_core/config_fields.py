@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-__all__ = ["choice", "flag", "is_int", "number", "rate", "size", "token_id"]
+__all__ = ["choice", "flag", "is_int", "is_number", "number", "rate", "size", "token_id"]
 
 MAX_SIZE = 2**31 - 1  # what an int32 index can address
 
@@ -15,6 +15,11 @@ MAX_SIZE = 2**31 - 1  # what an int32 index can address
 def is_int(value: Any) -> bool:
     """Whether a value is an int and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a float and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def size(default: int, doc: str) -> Any:
@@ -33,11 +38,10 @@ def size(default: int, doc: str) -> Any:
 def number(default: float, doc: str, allowed: str, check: Callable[[float], bool]) -> Any:
     """A finite number with a range of its own."""
 
-    def is_number(value: Any) -> bool:
-        real = isinstance(value, int | float) and not isinstance(value, bool)
-        return real and math.isfinite(value) and check(value)
+    def accepts(value: Any) -> bool:
+        return is_number(value) and math.isfinite(value) and check(value)
 
-    return field(default=default, metadata={"doc": doc, "check": is_number, "allowed": allowed})
+    return field(default=default, metadata={"doc": doc, "check": accepts, "allowed": allowed})
 
 
 def rate(default: float, doc: str) -> Any:

@@ -198,11 +198,10 @@ class PreTrained(Surgery):
 
         Raises:
             ConfigError: `hidden_act` is a callable, which no file can hold.
-            ValueError: The model has parameters of its own, which the files would not hold; `state=numpy_state()` does
-                without them.
+            ValueError: The model has parameters of its own, which the files would not hold (`state=numpy_state()` does
+                without them), or an argument of transformers asks for other files; see `albert_core.loader_options`.
             OSError: The disk refused; what was there before is intact.
             SaveError: The masked-LM decoder is not the word embeddings any more, which no file of ours can hold.
-            ValueError: An argument of transformers asks for other files; see `albert_core.loader_options`.
         """
         check_save_options(options)
         if not is_main_process:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from albert_core.config_fields import is_int, is_number
+
 __all__ = [
     "OPTIMIZERS",
     "RECIPES",
@@ -29,8 +31,8 @@ __all__ = [
 
 # what a value may be, by the word of its annotation
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
-    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "int": is_int,
+    "float": is_number,
     "bool": lambda v: isinstance(v, bool),
     "str": lambda v: isinstance(v, str),
     "None": lambda v: v is None,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from albert_core.config_fields import is_int, is_number
 from albert_core.errors import FormatError, NotFound
 from albert_core.strict_json import clip, parse_object
 
@@ -84,18 +85,14 @@ class TrainingState:
         return cls(**known)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 # by the annotations above
 _STORED: dict[Any, Callable[[Any], bool]] = {
-    "int": lambda v: type(v) is int and v >= 0,
-    "float": _is_number,
+    "int": lambda v: is_int(v) and v >= 0,
+    "float": is_number,
     "str": lambda v: isinstance(v, str),
     "list[dict[str, float]]": lambda v: isinstance(v, list) and all(isinstance(e, dict) for e in v),
-    "dict[str, float]": lambda v: isinstance(v, dict) and all(map(_is_number, v.values())),
-    "list[float] | None": lambda v: v is None or (isinstance(v, list) and len(v) == 3 and all(map(_is_number, v))),
+    "dict[str, float]": lambda v: isinstance(v, dict) and all(map(is_number, v.values())),
+    "list[float] | None": lambda v: v is None or (isinstance(v, list) and len(v) == 3 and all(map(is_number, v))),
 }
 
 

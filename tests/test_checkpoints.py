@@ -276,6 +276,8 @@ def test_bad_arguments(backend: Adapter, tmp_path: Path) -> None:
         backend.cls(HEAD).from_pretrained(folder, dtype="int8")
     with pytest.raises(ValueError, match=r"attn_implementation: .* sdpa, got 'flash'"):
         backend.cls(HEAD).from_pretrained(folder, attn_implementation="flash")
+    with pytest.raises(ValueError, match=r"(?i)device.*nope"):
+        backend.cls(HEAD).from_pretrained(folder, device="nope")
     with pytest.raises(ConfigError, match="hidden_dropout_prob"):
         backend.cls(HEAD).from_pretrained(folder, hidden_dropout_prob=2.0)
     with pytest.raises(NotFound, match="no-such-folder"):
